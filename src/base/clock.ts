@@ -1,0 +1,35 @@
+import { readFileSync } from "node:fs";
+import { setTimeout as sleepFor } from "node:timers/promises";
+
+/** A timer that has been set; `cancel` twice is harmless. */
+export interface Timer {
+  cancel(): void;
+}
+
+/** Time as the program sees it, so that tests can own it. */
+export interface Clock {
+  /** Wall clock, Unix milliseconds: for records and people only, since it may jump. */
+  now(): number;
+  /** Milliseconds since boot: the same for every process until the next boot, and never jumps. For deadlines. */
+  uptime(): number;
+  after(milliseconds: number, action: () => void): Timer;
+  /** Rejects with the signal's reason when it is aborted first. */
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  uptime: () => Number(process.hrtime.bigint() / 1_000n) / 1_000,
+  after: (milliseconds, action) => {
+    const timer = setTimeout(action, milliseconds);
+    return { cancel: () => clearTimeout(timer) };
+  },
+  sleep: async (milliseconds, signal) => {
+    await sleepFor(milliseconds, undefined, signal === undefined ? {} : { signal });
+  },
+};
+
+/** Identifies this boot of the host: uptimes of another boot mean nothing. */
+export function bootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+}

@@ -1,0 +1,216 @@
+/**
+ * The words of the program. Plain data: every type here can be stored, compared and printed.
+ * Times named `at` are Unix milliseconds (for people); times named `since`, `until` or `now` are milliseconds of uptime
+ * (for deadlines; see base/clock.ts).
+ */
+
+export type DriverName = "firecracker" | "qemu" | "native" | "fake";
+export type EngineName = "gitea-runner" | "forgejo-runner" | "shell";
+
+/** The way of a job, in order; the same in records, metrics, spans and the UI. */
+export const PHASES = [
+  "queued",
+  "observed",
+  "registered",
+  "started",
+  "ready",
+  "assigned",
+  "first_step",
+  "finished",
+  "destroyed",
+] as const;
+export type Phase = (typeof PHASES)[number];
+/** When each phase was reached, Unix milliseconds. */
+export type Timeline = Partial<Record<Phase, number>>;
+
+/** The part of a forge at which runners are registered and whose jobs they may take. */
+export type ForgeScope =
+  | { kind: "instance" }
+  | { kind: "org"; owner: string }
+  | { kind: "user" }
+  | { kind: "repo"; owner: string; repo: string };
+
+/** All limits are milliseconds; each is visible in the record of the runner it ended. */
+export interface Limits {
+  /** From the start of the sandbox to the agent's first word. */
+  boot: number;
+  /** From the hand-over of the credentials to the engine listening for a job. */
+  ready: number;
+  /** How long a runner above the pool's minimum may wait without a job. */
+  idle: number;
+  /** What the engine itself allows a job. */
+  engine: number;
+  /** What the orchestrator allows a job, a little more than the engine. */
+  job: number;
+  /** A runner's whole life, from its creation. */
+  lifetime: number;
+}
+
+export interface Pool {
+  name: string;
+  /** Position in the configuration: decides between pools that fit a job equally well. */
+  order: number;
+  /** Label names as the forge matches them: exact case, without `:host`. */
+  labels: string[];
+  minRunners: number;
+  maxRunners: number;
+  minIdle: number;
+  driver: DriverName;
+  engine: EngineName;
+  /** Key of the `ForgeTarget` at which its runners are registered. */
+  target: string;
+  /** Prefix of runner names in the forge. */
+  prefix: string;
+  memoryMib: number;
+  vcpus: number;
+  limits: Limits;
+}
+
+/** A job as the forge's queue shows it. */
+export interface Job {
+  /** `<target>/<forge's job id>/<attempt>`: unique over all forges. */
+  key: string;
+  target: string;
+  id: number;
+  attempt: number;
+  /** Names this attempt for a runner that is bound to it (Forgejo 15 and newer). */
+  handle?: string;
+  /** `owner/name`, where the forge says it. */
+  repository?: string;
+  name: string;
+  /** `runs-on`, empty when the job names none. */
+  labels: string[];
+  status: "queued" | "blocked" | "running";
+  /** The forge's id of the runner that has it. */
+  runnerRow?: number;
+  url?: string;
+  /** When the forge says it was queued. */
+  queuedAt?: number;
+  /** When we first saw it runnable: uptime and wall clock. */
+  since: number;
+  at: number;
+}
+
+/** A runner as the forge lists it. */
+export interface RunnerRow {
+  target: string;
+  row: number;
+  name: string;
+  uuid?: string;
+  online: boolean;
+  ephemeral?: boolean;
+}
+
+export type RegistrationState =
+  | { phase: "none" }
+  /** Asked for; whether a row exists is not known. It would carry the runner's name. */
+  | { phase: "pending"; since: number }
+  | { phase: "active"; row: number; uuid: string; since: number }
+  /** The forge confirmed that the row does not exist. */
+  | { phase: "gone" };
+
+export interface SandboxExit {
+  code: number | null;
+  signal: string | null;
+  /** What ended it, where that is known: a limit, the guest, the host. */
+  reason?: string;
+  at: number;
+}
+
+export type SandboxState =
+  | { phase: "none" }
+  | { phase: "starting"; since: number }
+  | { phase: "running"; since: number }
+  | { phase: "exited"; exit: SandboxExit; since: number }
+  /** Nothing of it is left on the host. */
+  | { phase: "gone" };
+
+/** What the agent inside said last; a claim, never a proof. */
+export type AgentState =
+  | { phase: "silent" }
+  /** The agent is there and waits for credentials. */
+  | { phase: "up"; since: number }
+  /** It has credentials and starts the engine. */
+  | { phase: "starting"; since: number }
+  /** The engine asks the forge for a job. */
+  | { phase: "listening"; since: number }
+  /** The engine was asked to take no more jobs. */
+  | { phase: "draining"; since: number }
+  /** The engine holds no job and will take none. */
+  | { phase: "drained"; since: number }
+  | { phase: "busy"; since: number; job: ClaimedJob }
+  | { phase: "finished"; since: number; job?: ClaimedJob; result?: JobResult };
+
+export type JobResult = "success" | "failure" | "cancelled" | "skipped";
+
+/** What the agent says about the job it runs. */
+export interface ClaimedJob {
+  taskId?: number;
+  name?: string;
+  repository?: string;
+  runId?: string;
+}
+
+/** Why a runner ended or has to end. */
+export type EndReason =
+  | "finished"
+  | "register-failed"
+  | "boot-failed"
+  | "boot-timeout"
+  | "ready-timeout"
+  | "idle-timeout"
+  | "job-timeout"
+  | "lifetime"
+  | "engine-failed"
+  | "sandbox-exited"
+  | "cancelled-by-forge"
+  | "scale-down"
+  | "job-gone"
+  | "left-alone"
+  | "forced"
+  | "shutdown"
+  | "outdated"
+  | "orphaned";
+
+export interface Ending {
+  reason: EndReason;
+  /** One line with the cause, for people. */
+  detail: string;
+  since: number;
+}
+
+/** Our record: joins at most one registration and at most one sandbox; it never serves a second job. */
+export interface Runner {
+  /** 24 hexadecimal digits; also the sandbox's id. */
+  hex: string;
+  /** `<pool>-<hex>` */
+  id: string;
+  /** Name in the forge. */
+  name: string;
+  pool: string;
+  driver: DriverName;
+  target: string;
+  labels: string[];
+  memoryMib: number;
+  vcpus: number;
+  limits: Limits;
+  /** The job it was created for, or was matched to later; it may run another. */
+  jobKey?: string;
+  /** The job attempt it is bound to, where the forge can bind. */
+  handle?: string;
+  since: number;
+  at: number;
+  registration: RegistrationState;
+  sandbox: SandboxState;
+  agent: AgentState;
+  /** Credentials are in the metadata (`given`), or were and are gone again (`withdrawn`). */
+  credentials: "none" | "given" | "withdrawn";
+  /** Set once: the runner only winds down from here. */
+  ending?: Ending;
+  timeline: Timeline;
+  /** Inner address of the guest, for the API. */
+  address?: string;
+}
+
+/** The six words of the API's `status`. */
+export type RunnerStatus = "starting" | "idle" | "busy" | "stopping" | "stopped" | "failed";

@@ -1,0 +1,64 @@
+import type { ForgeScope, Job, RunnerRow } from "../core/types.ts";
+
+export type ForgeFlavour = "gitea" | "forgejo";
+
+/** What the version of a forge offers; see docs/compatibility.md for the table. */
+export interface ForgeCapabilities {
+  flavour: ForgeFlavour;
+  version: string;
+  /** REST queue listing. */
+  listsQueue: boolean;
+  /** The queue endpoint needs the labels asked for (Forgejo before 15). */
+  queueNeedsLabels: boolean;
+  listsRunners: boolean;
+  deletesRunners: boolean;
+  /** A registration can be ephemeral. */
+  ephemeral: boolean;
+  /** A runner can be bound to one job attempt. */
+  bindsJobs: boolean;
+  /** A runner can be kept from taking jobs while it is registered. */
+  disablesRunners: boolean;
+  /** `workflow_job` webhooks. */
+  queueWebhooks: boolean;
+  /** Runners are created by REST instead of the Register RPC. */
+  createsRunners: boolean;
+}
+
+export interface Registration {
+  row: number;
+  uuid: string;
+  /** The runner's own secret, known only from this answer. */
+  token: string;
+}
+
+export interface RegisterRequest {
+  name: string;
+  /** `name:host` forms, as every engine writes them. */
+  labels: string[];
+  handle?: string;
+}
+
+/** Where jobs are read and runners registered: one forge, one scope, one API token. */
+export interface ForgeTarget {
+  /** `<url>#<scope>`, stable; names the target everywhere. */
+  readonly key: string;
+  readonly url: string;
+  readonly scope: ForgeScope;
+  /** Version and capabilities; asks the forge the first time and again after `refresh`. */
+  capabilities(signal: AbortSignal): Promise<ForgeCapabilities>;
+  refresh(): void;
+  /**
+   * Runnable, running and (where told) blocked jobs of the scope, all pages.
+   * @param labels union of all pools' labels at this target, for forges that need it
+   */
+  jobs(labels: string[], signal: AbortSignal): Promise<Omit<Job, "since" | "at">[]>;
+  /** Every runner row owned at exactly this scope, all pages, without duplicates. */
+  runners(signal: AbortSignal): Promise<RunnerRow[]>;
+  /** Registers one ephemeral runner from the host. The scope's registration token stays inside. */
+  register(request: RegisterRequest, signal: AbortSignal): Promise<Registration>;
+  /** Deletes a row; a row that does not exist is success. */
+  deleteRunner(row: number, signal: AbortSignal): Promise<void>;
+  /** Keeps an idle runner from taking a job; does nothing where the forge cannot. */
+  disableRunner(row: number, signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}

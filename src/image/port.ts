@@ -1,0 +1,23 @@
+/** What a microVM boots: all read-only and shared; the scratch disk is made per guest. */
+export interface GuestImage {
+  /** Digest of the content, `sha256:...`. */
+  digest: string;
+  /** Root file system, a raw disk image file that is never written. */
+  rootfs: string;
+  rootfsType: "ext4" | "erofs" | "squashfs";
+  kernel: string;
+  initrd: string;
+  kernelVersion: string;
+}
+
+export interface Images {
+  /** The image for a reference, made or pulled when it is not here; one at a time per reference. */
+  resolve(reference: string, signal: AbortSignal, progress: (line: string) => void): Promise<GuestImage>;
+  list(): Promise<GuestImage[]>;
+}
+
+/** Writable disks of guests. */
+export interface RootDisks {
+  /** A fresh scratch disk for a guest, cloned from a pristine one. Returns its path. */
+  clone(hex: string, directory: string, signal: AbortSignal): Promise<string>;
+}

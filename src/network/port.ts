@@ -1,0 +1,38 @@
+import type { Server } from "node:http";
+
+/** A network place for one guest: a namespace with a tap in it, or what a CNI configuration makes. */
+export interface GuestNetwork {
+  /** Path of the network namespace the VMM is started in. */
+  namespace: string;
+  /** The tap's name inside it. */
+  tap: string;
+  guestMac: string;
+  /** Inner address with prefix, the same for every guest (`172.31.0.2/30`). */
+  guestAddress: string;
+  gateway: string;
+  nameservers: string[];
+  /** The guest's address as the host sees it. */
+  hostAddress: string;
+}
+
+export interface Egress {
+  /** Always reachable, whatever the policy: the forge's addresses and ports. */
+  allow: { host: string; port: number }[];
+}
+
+/** Networks of guests. `hex` names the guest; the network is given back by `release`. */
+export interface Network {
+  /** Makes what all guests share (bridge, rules, pool of namespaces). Repeatable. */
+  prepare(signal: AbortSignal): Promise<void>;
+  attach(hex: string, signal: AbortSignal): Promise<GuestNetwork>;
+  /** The network a guest has, also when another process attached it. */
+  find(hex: string): Promise<GuestNetwork | undefined>;
+  /** Twice is success. */
+  release(hex: string): Promise<void>;
+  /** Hexes of all guests that have a network here, with the store empty. */
+  list(): Promise<string[]>;
+  /** Serves a guest's metadata at 169.254.169.254:80 inside its network; that guest only. */
+  serveMetadata(hex: string, server: Server): Promise<() => Promise<void>>;
+  /** Stops serving; with `remove` takes the shared parts away too, once no guest is left. */
+  close(options: { remove: boolean }): Promise<void>;
+}
