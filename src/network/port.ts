@@ -1,4 +1,4 @@
-import type { Server } from "node:http";
+import type { Server } from "node:net";
 
 /** A network place for one guest: a namespace with a tap in it, or what a CNI configuration makes. */
 export interface GuestNetwork {
@@ -13,6 +13,8 @@ export interface GuestNetwork {
   nameservers: string[];
   /** The guest's address as the host sees it. */
   hostAddress: string;
+  /** The user id, no other guest's, that may open the tap: the VMM can run as it, without any capability. */
+  owner: number;
 }
 
 export interface Egress {
@@ -20,8 +22,19 @@ export interface Egress {
   allow: { host: string; port: number }[];
 }
 
+/** Whether networks can be made here, in one line, with the fix where they cannot. */
+export interface NetworkCheck {
+  ok: boolean;
+  detail: string;
+  hint?: string;
+}
+
 /** Networks of guests. `hex` names the guest; the network is given back by `release`. */
 export interface Network {
+  /** Looks without changing anything, for `doctor`. */
+  check(): Promise<NetworkCheck>;
+  /** Replaces what all guests may always reach; host names are resolved now and again. */
+  allow(egress: Egress): Promise<void>;
   /** Makes what all guests share (bridge, rules, pool of namespaces). Repeatable. */
   prepare(signal: AbortSignal): Promise<void>;
   attach(hex: string, signal: AbortSignal): Promise<GuestNetwork>;
@@ -31,7 +44,10 @@ export interface Network {
   release(hex: string): Promise<void>;
   /** Hexes of all guests that have a network here, with the store empty. */
   list(): Promise<string[]>;
-  /** Serves a guest's metadata at 169.254.169.254:80 inside its network; that guest only. */
+  /**
+   * Serves a guest's metadata at 169.254.169.254:80 inside its network; that guest only. The server need not listen: it
+   * is handed the guest's connections as `connection` events. Returns what stops it.
+   */
   serveMetadata(hex: string, server: Server): Promise<() => Promise<void>>;
   /** Stops serving; with `remove` takes the shared parts away too, once no guest is left. */
   close(options: { remove: boolean }): Promise<void>;
