@@ -48,7 +48,8 @@ export interface PlanInput {
   host: HostCapacity;
   runners: Runner[];
   forges: Record<string, ForgeView>;
-  strays: { sandboxes: StraySandbox[]; rows: RunnerRow[] };
+  /** What carries this host's id and belongs to no record; `sandboxesRead` counts the successful lists of all drivers. */
+  strays: { sandboxes: StraySandbox[]; sandboxesRead: number; rows: RunnerRow[] };
   /** Lane keys of the steps that are running. */
   inFlight: ReadonlySet<string>;
   memory: PlanMemory;
@@ -60,20 +61,41 @@ export interface PlanInput {
   freshHex: () => string;
 }
 
-/** What the plan remembers between calls; plain data, replaced as a whole. */
+/** Failures in a row, and the uptime until which nothing is tried again. */
+export interface Backoff {
+  failures: number;
+  since: number;
+  until: number;
+  error: string;
+}
+
+/** What the plan remembers between calls; plain data, replaced as a whole. All times are uptimes. */
 export interface PlanMemory {
-  pools: Record<string, { failures: number; until: number; error: string }>;
-  /** Failed repeatable steps, by lane key. */
-  retries: Record<string, { failures: number; until: number; error: string }>;
-  /** Jobs that ready runners left alone, by job key. */
+  /** Pools whose last runners could not be made. */
+  pools: Record<string, Backoff>;
+  /** Failed repeatable steps, see `retryKey`. */
+  retries: Record<string, Backoff>;
+  /** Jobs that ready runners left alone, by job key: which runners, and until when it counts as no demand. */
   unservable: Record<string, { strikes: string[]; until: number; rounds: number }>;
   /** Subjects that looked wrong, and the read count at which they did: acted on at the second read. */
   suspects: Record<string, number>;
   /** How long an avail runner has been matched to a waiting job: runner id to job key and since. */
   matches: Record<string, { job: string; since: number }>;
+  /** Jobs that runners took although the forge's queue may still show them: runner id to job and read count. */
+  picks: Record<string, { job: string; target: string; read: number }>;
+  /** When a runner was last asked to drain. */
+  asked: Record<string, number>;
 }
 
-export const emptyMemory = (): PlanMemory => ({ pools: {}, retries: {}, unservable: {}, suspects: {}, matches: {} });
+export const emptyMemory = (): PlanMemory => ({
+  pools: {},
+  retries: {},
+  unservable: {},
+  suspects: {},
+  matches: {},
+  picks: {},
+  asked: {},
+});
 
 /** Why a job is not running yet; the only source for API, CLI and metrics. */
 export type WaitCode =

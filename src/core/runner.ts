@@ -1,4 +1,4 @@
-import type { ClaimedJob, EndReason, JobResult, Phase, Runner, RunnerStatus, SandboxExit } from "./types.ts";
+import type { ClaimedJob, EndReason, Job, JobResult, Phase, Runner, RunnerStatus, SandboxExit } from "./types.ts";
 
 /** Whatever changes a runner's record. `now` is uptime, `at` wall clock. */
 export type RunnerEvent =
@@ -11,7 +11,7 @@ export type RunnerEvent =
   | { kind: "credentials-given" }
   | { kind: "credentials-withdrawn" }
   | { kind: "listening" }
-  | { kind: "draining" }
+  | { kind: "draining"; reason: EndReason; detail: string }
   | { kind: "drained" }
   | { kind: "assigned"; job: ClaimedJob }
   | { kind: "first-step" }
@@ -19,7 +19,7 @@ export type RunnerEvent =
   | { kind: "engine-exited"; code: number }
   | { kind: "sandbox-exited"; exit: SandboxExit }
   | { kind: "sandbox-gone" }
-  | { kind: "matched"; jobKey: string }
+  | { kind: "matched"; job: Job }
   | { kind: "ending"; reason: EndReason; detail: string }
   | { kind: "kept" };
 

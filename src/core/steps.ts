@@ -1,14 +1,14 @@
-import type { DriverName, EndReason, Runner } from "./types.ts";
+import type { DriverName, EndReason, Job, Runner } from "./types.ts";
 
 /**
  * What the plan can ask for. Each kind has one executor (orchestrator/execute/), held complete by a mapped type.
  * Every step is safe to repeat.
  */
 export type Step =
-  /** Record a new runner; changes nothing outside. */
+  /** Record a new runner; changes nothing outside. Stands before the first other steps of the same runner. */
   | { kind: "create"; runner: Runner }
-  /** Register the runner in the forge. */
-  | { kind: "register"; runner: string }
+  /** Register the runner in the forge; a warm one for `job`, which is recorded (event `matched`) before the forge is asked. */
+  | { kind: "register"; runner: string; job?: Job }
   /** Make and start the sandbox. */
   | { kind: "boot"; runner: string }
   /** Put the registration's credentials into the sandbox's metadata. */
@@ -16,7 +16,7 @@ export type Step =
   /** Take the credentials out of the metadata again. */
   | { kind: "withdraw"; runner: string }
   /** Ask an idle runner to take no job any more; it answers `drained` or `busy`. */
-  | { kind: "drain"; runner: string }
+  | { kind: "drain"; runner: string; reason: EndReason; detail: string }
   /** Mark a runner as ending: it only winds down from here. Changes nothing outside. */
   | { kind: "end"; runner: string; reason: EndReason; detail: string }
   /** Cancel the removal of a runner that turned out to hold a job. Changes nothing outside. */

@@ -139,7 +139,8 @@ export type AgentState =
   /** The engine holds no job and will take none. */
   | { phase: "drained"; since: number }
   | { phase: "busy"; since: number; job: ClaimedJob }
-  | { phase: "finished"; since: number; job?: ClaimedJob; result?: JobResult };
+  /** The engine ended; without `job` it never had one. */
+  | { phase: "finished"; since: number; job?: ClaimedJob; result?: JobResult; code?: number };
 
 export type JobResult = "success" | "failure" | "cancelled" | "skipped";
 
@@ -205,11 +206,17 @@ export interface Runner {
   agent: AgentState;
   /** Credentials are in the metadata (`given`), or were and are gone again (`withdrawn`). */
   credentials: "none" | "given" | "withdrawn";
+  /** When the credentials were put into the metadata. */
+  given?: { since: number };
+  /** It is being drained, and why; taken back when it turns out to hold a job. */
+  removal?: Ending;
   /** Set once: the runner only winds down from here. */
   ending?: Ending;
   timeline: Timeline;
-  /** Inner address of the guest, for the API. */
+  /** Address of the sandbox as the host sees it, for the API. */
   address?: string;
+  /** How many of the agent's numbered events are recorded; the channel goes on there after a restart. */
+  heard?: number;
 }
 
 /** The six words of the API's `status`. */

@@ -1,0 +1,143 @@
+import type { DriverName, EngineName, ForgeScope, Pool } from "./types.ts";
+
+/** What the configuration file asks for, as plain data: made by config/load.ts, read by everything else. */
+export interface Settings {
+  logLevel: "debug" | "info" | "warn" | "error";
+  server: ServerSettings;
+  /** Every forge scope that a pool uses, once each. */
+  targets: TargetSettings[];
+  pools: PoolSettings[];
+  /** What SIGTERM does: leave running jobs to the next process, wait for them, or end them. */
+  shutdown: "detach" | "drain" | "kill";
+  /** How long a drain waits for running jobs, milliseconds. */
+  drainTimeout: number;
+  /** Time between two reads of a forge's queue, milliseconds. */
+  pollInterval: number;
+  webhook?: { secretFile: string };
+  guest: GuestSettings;
+  network: NetworkSettings;
+  /** What all sandboxes together may use; what is absent is taken from the machine. */
+  host: { memoryMib?: number; vcpus?: number };
+  containerd: { address: string; snapshotter: string };
+  cni: { confDir: string; binDir: string };
+}
+
+export interface ListenAddress {
+  host: string;
+  port: number;
+}
+
+export interface ServerSettings {
+  address: ListenAddress;
+  metricsAddress: ListenAddress;
+  /** Unix socket of the API; absent means the usual one in the run directory. */
+  socket?: string;
+  /** Holds the token that allows changes over TCP; without it TCP only reads. */
+  tokenFile?: string;
+}
+
+/** Where a secret comes from. Never log one: `inline` holds the secret itself. */
+export type SecretSource = { kind: "inline"; value: string } | { kind: "file"; path: string };
+
+/** One forge, one scope, one API token. */
+export interface TargetSettings {
+  /** See `targetKey`. */
+  key: string;
+  /** Base address without a slash at its end; may have a path. */
+  url: string;
+  scope: ForgeScope;
+  token: SecretSource;
+  /** PEM file with certificates trusted besides the system's. */
+  caFile?: string;
+  /** HTTP proxy; may hold a password. */
+  proxy?: string;
+  /** Hands the scope's real registration token to guests, for images of the original that register themselves. */
+  legacyRegistrationToken: boolean;
+  /** Accepts forges that cannot make ephemeral registrations. */
+  allowPersistentRegistration: boolean;
+}
+
+export interface PoolSettings extends Omit<Pool, "engine"> {
+  /** Absent means the forge's own: see `poolOf`. */
+  engine?: EngineName;
+  /** The labels as engines and forges write them, `name:host` or what the file says after the colon. */
+  runnerLabels: string[];
+  /** Image reference; absent only for drivers that boot nothing. */
+  image?: string;
+  imagePullPolicy: "Always" | "IfNotPresent" | "Never";
+  /** Present exactly when the driver is `qemu`. */
+  qemu?: QemuSettings;
+  /** Present exactly when the driver is `firecracker`. */
+  firecracker?: FirecrackerSettings;
+}
+
+export interface QemuSettings {
+  /** Absent means the image's own kernel and initrd. */
+  kernelPath?: string;
+  initrdPath?: string;
+  /** Absent means searched in PATH. */
+  binaryPath?: string;
+  accelerator: "auto" | "kvm" | "tcg";
+  /** Size of the writable scratch disk. */
+  diskSizeMib: number;
+}
+
+export interface FirecrackerSettings {
+  /** Absent means searched in the usual places. */
+  binaryPath?: string;
+  kernelPath: string;
+  kernelArgs: string;
+  /** Copied into the guest's metadata as it is. */
+  metadata: Record<string, unknown>;
+}
+
+export interface GuestSettings {
+  /** PEM files that the guest's system, git, node and engine trust. */
+  caFiles: string[];
+  /** Environment of the engine and its jobs, for proxies. */
+  env: Record<string, string>;
+}
+
+export interface NetworkSettings {
+  /** Addresses of the guests as the host sees them, IPv4 with prefix length. */
+  subnet: string;
+  /** Name servers for guests; empty means the host's own. */
+  dns: string[];
+}
+
+/** `<url>#<scope>`: names a target everywhere, in records too, so it never changes its form. */
+export function targetKey(url: string, scope: ForgeScope): string {
+  return `${url}#${scopeText(scope)}`;
+}
+
+/** `instance`, `user`, `org:<owner>` or `repo:<owner>/<name>`. */
+export function scopeText(scope: ForgeScope): string {
+  if (scope.kind === "org") return `org:${scope.owner}`;
+  if (scope.kind === "repo") return `repo:${scope.owner}/${scope.repo}`;
+  return scope.kind;
+}
+
+/** The pool as the plan sees it. The forge's flavour decides the engine where the file does not. */
+export function poolOf(settings: PoolSettings, flavour: "gitea" | "forgejo"): Pool {
+  const engine = settings.engine ?? (flavour === "gitea" ? "gitea-runner" : "forgejo-runner");
+  return {
+    name: settings.name,
+    order: settings.order,
+    labels: settings.labels,
+    minRunners: settings.minRunners,
+    maxRunners: settings.maxRunners,
+    minIdle: settings.minIdle,
+    driver: settings.driver,
+    engine,
+    target: settings.target,
+    prefix: settings.prefix,
+    memoryMib: settings.memoryMib,
+    vcpus: settings.vcpus,
+    limits: settings.limits,
+  };
+}
+
+/** Names of the pools that a driver makes sandboxes for, in the file's order. */
+export function poolsOf(settings: Settings, driver: DriverName): string[] {
+  return settings.pools.filter((pool) => pool.driver === driver).map((pool) => pool.name);
+}
