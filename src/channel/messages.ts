@@ -1,6 +1,6 @@
 /**
- * What host and agent say to each other. Frames carry these as JSON (see frames.ts); connection.ts keeps order,
- * numbering and acknowledgement. Everything from the agent is a claim of a guest that may be hostile.
+ * What host and agent say to each other. Frames carry these as JSON (see frames.ts); host.ts and agent.ts keep
+ * order, numbering and acknowledgement. Everything from the agent is a claim of a guest that may be hostile.
  */
 
 export const PROTOCOL_VERSION = 1;
@@ -25,7 +25,8 @@ export type HostMessage =
 export type AgentMessage =
   | { kind: "hello"; nonce: string; version: number; agent: string; next: number; engine?: string }
   | { kind: "event"; seq: number; at: number; event: AgentEvent }
-  | { kind: "pong"; id: number };
+  /** `next`: the number that its next event will have, so that the host sees a hole at the end too. */
+  | { kind: "pong"; id: number; next?: number };
 
 /** Numbered from 0 and kept by the agent until acknowledged, so that a new dial goes on where the last one ended. */
 export type AgentEvent =
