@@ -1,0 +1,60 @@
+import { readFileSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { systemCode } from "../base/errors.ts";
+import { type Path, quote } from "./problems.ts";
+import { type Draft, forgeKey, type Report } from "./rules.ts";
+import { readSecretFile, reason } from "./secret.ts";
+
+/** Looks at every file that the configuration names and the orchestrator itself reads. */
+export function checkFiles(draft: Draft, file: string, report: Report): void {
+  const key = forgeKey(draft);
+  const forge = draft[key];
+  const at = (path: string) => resolve(dirname(file), path);
+  const secrets: [Path, string | undefined][] = [
+    [[key, "apiTokenFile"], forge?.apiToken === undefined ? forge?.apiTokenFile : undefined],
+    [["server", "tokenFile"], draft.server?.tokenFile],
+    [["webhook", "secretFile"], draft.webhook?.secretFile],
+    ...(draft.pools ?? []).map((pool, index): [Path, string | undefined] => [
+      ["pools", index, "forge", "apiTokenFile"],
+      pool?.forge?.apiTokenFile,
+    ]),
+  ];
+  for (const [path, value] of secrets) if (value !== undefined) checkSecret(path, value, at(value), report);
+  if (forge?.caFile !== undefined) checkCertificates([key, "caFile"], at(forge.caFile), report);
+  for (const [index, value] of (draft.guest?.caFiles ?? []).entries()) {
+    if (value !== undefined) checkCertificates(["guest", "caFiles", index], at(value), report);
+  }
+  if (forge?.apiToken !== undefined && isWorldReadable(file)) {
+    report.warn(
+      [key, "apiToken"],
+      "every user of this machine can read the token in this file; use apiTokenFile, or chmod 600",
+    );
+  }
+}
+
+function checkSecret(path: Path, written: string, file: string, report: Report): void {
+  // Somebody may have put the secret itself where its file belongs.
+  const shown = written.includes("/") ? quote(file) : "the file named here (not shown, it has no slash)";
+  try {
+    if (readSecretFile(file).worldReadable)
+      report.warn(path, `every user of this machine can read ${shown}; chmod 600 it`);
+  } catch (error) {
+    const what = (error as Error).message.slice(file.length + 1);
+    report.error(path, `${shown} ${what}`);
+  }
+}
+
+function checkCertificates(path: Path, file: string, report: Report): void {
+  try {
+    if (!readFileSync(file, "latin1").includes("-----BEGIN CERTIFICATE-----")) {
+      report.error(path, `${quote(file)} holds no PEM certificate (-----BEGIN CERTIFICATE-----)`);
+    }
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+    report.error(path, `${quote(file)} ${reason(error)}`);
+  }
+}
+
+function isWorldReadable(file: string): boolean {
+  return (statSync(file, { throwIfNoEntry: false })?.mode ?? 0) % 8 >= 4;
+}

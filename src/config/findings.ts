@@ -1,0 +1,53 @@
+import type { ConfigDocument, Position } from "./document.ts";
+import { ConfigError, type Path, type Problem, renderPath } from "./problems.ts";
+
+const MOST_PROBLEMS = 100;
+
+/** Collects what there is to say about one file. */
+export class Findings {
+  private readonly file: string;
+  private readonly document: ConfigDocument;
+  private readonly found = { errors: [] as Problem[], warnings: [] as Problem[] };
+  private readonly refused = new Set<string>();
+
+  constructor(file: string, document: ConfigDocument) {
+    this.file = file;
+    this.document = document;
+  }
+
+  add(kind: "errors" | "warnings", path: Path, message: string, position: Position = this.document.locate(path)): void {
+    this.found[kind].push({ file: this.file, ...position, key: renderPath(path), message });
+    if (kind === "errors") this.refused.add(JSON.stringify(path));
+  }
+
+  /** As `add`, unless one of the keys that the rule is about was refused already: the rule would only repeat it. */
+  rule(kind: "errors" | "warnings", path: Path, message: string, also: Path[]): void {
+    if (![path, ...also].some((one) => this.isRefused(one))) this.add(kind, path, message);
+  }
+
+  /** Whether there is an error at a place or around it. */
+  isRefused(path: Path): boolean {
+    return (
+      path.some((_, index) => this.refused.has(JSON.stringify(path.slice(0, index)))) ||
+      this.refused.has(JSON.stringify(path))
+    );
+  }
+
+  warnings(): Problem[] {
+    return inOrder(this.found.warnings);
+  }
+
+  throwErrors(): void {
+    const errors = inOrder(this.found.errors);
+    if (errors.length === 0) return;
+    const more = errors.length - MOST_PROBLEMS;
+    const rest = { file: this.file, key: "", message: `and ${more} more problems` };
+    throw new ConfigError(more > 0 ? [...errors.slice(0, MOST_PROBLEMS), rest] : errors);
+  }
+}
+
+function inOrder(problems: Problem[]): Problem[] {
+  return problems.toSorted(
+    (one, other) => (one.line ?? 0) - (other.line ?? 0) || (one.column ?? 0) - (other.column ?? 0),
+  );
+}

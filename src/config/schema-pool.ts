@@ -1,0 +1,88 @@
+import * as z from "zod";
+import { count, forgeName, label, name, path, text } from "./fields.ts";
+import { limitsSchema } from "./schema-limits.ts";
+
+const MOST_MEMORY = 16_777_216;
+const MOST_RUNNERS = 10_000;
+
+const runnerSchema = z.strictObject({
+  name: name().optional().describe("Start of the runners' names in the forge. Default: the pool's name."),
+  labels: z.array(label()).max(100).default([]).describe("Labels that jobs ask for in runs-on; exact case."),
+  image: text(1_024)
+    .regex(/^[^\s\p{Cc}-][^\s\p{Cc}]*$/u, "must be an image reference without spaces")
+    .optional()
+    .describe("Image of the guest; a local reference for driver qemu."),
+  imagePullPolicy: z
+    .enum(["Always", "IfNotPresent", "Never"])
+    .default("IfNotPresent")
+    .describe("When the image is pulled."),
+});
+
+const firecrackerSchema = z.strictObject({
+  binaryPath: path().optional().describe("The firecracker binary. Default: searched in the usual places and PATH."),
+  memSizeMib: count(0, MOST_MEMORY).default(2_048).describe("Memory of a guest, MiB."),
+  vcpuCount: count(0, 32).default(2).describe("Virtual processors of a guest."),
+  kernelPath: path().optional().describe("The guest's kernel. Default: that of the first pool."),
+  kernelArgs: text().default("console=ttyS0 reboot=k panic=1 pci=off").describe("Kernel command line."),
+  metadata: z
+    .record(z.string(), z.unknown())
+    .default({})
+    .describe(
+      "Copied into the guest's metadata as it is; the key user-data is cloud-init's. No variables are replaced in it.",
+    ),
+});
+
+const qemuSchema = z.strictObject({
+  memSizeMib: count(64, MOST_MEMORY).default(2_048).describe("Memory of a guest, MiB."),
+  vcpuCount: count(1, 255).default(2).describe("Virtual processors of a guest."),
+  kernelPath: path().optional().describe("The guest's kernel. Default: the image's."),
+  initrdPath: path().optional().describe("The guest's initrd, together with kernelPath. Default: the image's."),
+  binaryPath: path().optional().describe("The QEMU binary. Default: searched in PATH."),
+  accelerator: z
+    .enum(["auto", "kvm", "tcg"])
+    .default("auto")
+    .describe("kvm needs hardware virtualisation, tcg emulates; auto takes kvm where a guest really boots with it."),
+  diskSizeMib: count(256, MOST_MEMORY)
+    .default(10_240)
+    .describe("Writable disk of a guest, MiB; only what is written takes room."),
+});
+
+const poolForgeSchema = z.strictObject({
+  scope: z
+    .enum(["instance", "org", "user", "repo"])
+    .optional()
+    .describe(
+      "Where this pool's runners are registered. Default: org when there is an owner here, else the global scope.",
+    ),
+  owner: forgeName().optional().describe("Organisation or owner of the repository. Default: the global runnerOwner."),
+  repo: forgeName().optional().describe("Repository name without its owner, for scope repo."),
+  apiTokenFile: path().optional().describe("File with the API token for this scope. Default: the global token."),
+});
+
+export const poolSchema = z.strictObject({
+  name: name().describe("The pool's name, unique in this file."),
+  maxRunners: count(0, MOST_RUNNERS).default(10).describe("At most so many runners at once; 0 means the default."),
+  minRunners: count(0, MOST_RUNNERS)
+    .default(1)
+    .describe("At least so many runners, busy ones included; 0 scales to zero."),
+  minIdle: count(0, MOST_RUNNERS).default(0).describe("So many runners are kept ready besides the busy ones."),
+  driver: z
+    .enum(["firecracker", "qemu", "native", "fake"])
+    .default("firecracker")
+    .describe("What makes the places jobs run in; fake is for tests and isolates nothing."),
+  engine: z
+    .enum(["gitea-runner", "forgejo-runner", "shell"])
+    .optional()
+    .describe("What runs the job's steps. Default: the forge's own runner; shell is built in and small."),
+  runner: runnerSchema.prefault({}).describe("The runners of this pool."),
+  firecracker: firecrackerSchema.optional().describe("Settings of driver firecracker."),
+  qemu: qemuSchema.optional().describe("Settings of driver qemu."),
+  limits: limitsSchema.prefault({}).describe("Time limits of this pool, over the global ones."),
+  forge: poolForgeSchema.prefault({}).describe("Scope and token of this pool, over the global ones."),
+});
+
+export type PoolConfig = z.output<typeof poolSchema>;
+
+/** What a block means that is not there. */
+export const firecrackerDefaults = () => firecrackerSchema.parse({});
+export const qemuDefaults = () => qemuSchema.parse({});

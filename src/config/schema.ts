@@ -1,0 +1,139 @@
+import * as z from "zod";
+import { duration, forgeName, httpUrl, listenAddress, path, proxyUrl, text } from "./fields.ts";
+import { limitsSchema } from "./schema-limits.ts";
+import { poolSchema } from "./schema-pool.ts";
+
+const serverSchema = z.strictObject({
+  address: listenAddress()
+    .default("127.0.0.1:8080")
+    .describe("Where the API listens, host:port. Without a host: loopback only."),
+  metricsAddress: listenAddress()
+    .default("127.0.0.1:8081")
+    .describe("Where the metrics are served, host:port. Without a host: loopback only."),
+  socket: path()
+    .refine(
+      (value) => Buffer.byteLength(value) <= 107,
+      "has more than 107 bytes, the most a unix socket's path can have",
+    )
+    .optional()
+    .describe("Unix socket of the API, which may change things. Default: api.sock in the run directory."),
+  tokenFile: path()
+    .optional()
+    .describe("File with the token that callers over TCP must send for anything beyond the original's read routes."),
+});
+
+const forgeSchema = z.strictObject({
+  instanceURL: httpUrl().describe("Address of the forge, with its path if it has one."),
+  apiToken: text().optional().describe("API token of the forge. Prefer apiTokenFile."),
+  apiTokenFile: path().optional().describe("File with the API token; read again when it changes."),
+  runnerScope: z
+    .enum(["instance", "org", "user", "repo"])
+    .optional()
+    .describe("Where runners are registered. Default: org when there is a runnerOwner, else instance."),
+  runnerOwner: forgeName().optional().describe("Organisation or owner of the repository, for scope org and repo."),
+  runnerRepo: forgeName().optional().describe("Repository name without its owner, for scope repo."),
+  caFile: path().optional().describe("PEM file with certificates to trust besides the system's."),
+  proxy: proxyUrl().optional().describe("HTTP proxy for requests to the forge. Default: none."),
+  legacyRegistrationToken: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Give guests the scope's real registration token, for images of the original. Every job can then register runners.",
+    ),
+  allowPersistentRegistration: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Accept a forge that cannot make ephemeral registrations. A job that stops its runner could then keep it.",
+    ),
+});
+
+const guestSchema = z.strictObject({
+  caFiles: z.array(path()).default([]).describe("PEM files that system, git, node and engine in the guest trust."),
+  env: z
+    .record(
+      z.string().regex(/^[A-Za-z_]\w{0,254}$/, "must be the name of an environment variable"),
+      z.string().max(32_768),
+    )
+    .default({})
+    .describe("Environment variables of engine and jobs, such as HTTP_PROXY."),
+});
+
+const networkSchema = z.strictObject({
+  subnet: z
+    .cidrv4("must be an IPv4 network such as 10.201.0.0/24")
+    .default("10.201.0.0/24")
+    .describe("Network of the guests on this host; one address per guest."),
+  dns: z
+    .array(z.ipv4("must be an IPv4 address"))
+    .max(3)
+    .default([])
+    .describe("Name servers for guests. Default: the host's own."),
+});
+
+/** The configuration file. Nothing is converted here: config/settings.ts does that. */
+export const fileSchema = z.strictObject({
+  server: serverSchema.prefault({}).describe("The HTTP API and the metrics."),
+  logLevel: text(64).default("info").describe("debug, info, warn or error."),
+  gitea: forgeSchema.optional().describe("The forge, Gitea or Forgejo."),
+  forge: forgeSchema.optional().describe("Another name for gitea; only one of them may be there."),
+  pools: z
+    .array(poolSchema)
+    .min(1, "must have at least one pool")
+    .describe("The pools of runners, in order of preference."),
+  limits: limitsSchema.prefault({}).describe("Time limits of every pool that sets no own."),
+  shutdown: z
+    .enum(["detach", "drain", "kill"])
+    .default("detach")
+    .describe(
+      "What happens to running jobs at SIGTERM: leave them running for the next start, wait for them, or end them.",
+    ),
+  drainTimeout: duration().default("3h10m").describe("How long a drain waits for running jobs."),
+  pollInterval: duration(3_600_000).default("5s").describe("Time between two reads of the forge's queue."),
+  webhook: z
+    .strictObject({ secretFile: path().describe("File with the secret that the forge signs webhooks with.") })
+    .optional()
+    .describe("Accept the forge's workflow_job webhooks at /webhooks/forge."),
+  guest: guestSchema.prefault({}).describe("What every microVM gets from this host."),
+  network: networkSchema.prefault({}).describe("The embedded network of microVMs."),
+  host: z
+    .strictObject({
+      memoryMib: z
+        .int()
+        .min(64)
+        .max(67_108_864)
+        .optional()
+        .describe("Memory for all microVMs together, MiB. Default: what the machine has."),
+      vcpus: z
+        .int()
+        .min(1)
+        .max(65_536)
+        .optional()
+        .describe("Virtual processors of all microVMs together. Default: what the machine has."),
+    })
+    .prefault({})
+    .describe("What the pools together may use of this machine."),
+  containerd: z
+    .strictObject({
+      address: path().default("/run/containerd/containerd.sock").describe("Socket of containerd."),
+      snapshotter: text(255).default("devmapper").describe("Snapshotter that makes root disks."),
+    })
+    .prefault({})
+    .describe("The containerd that firecracker pools take images from."),
+  cni: z
+    .strictObject({
+      confDir: path().default("/etc/cni/net.d").describe("Directory of CNI configuration lists."),
+      binDir: path().default("/opt/cni/bin").describe("Directory of CNI plugins."),
+    })
+    .prefault({})
+    .describe("The CNI network that firecracker pools use."),
+});
+
+export type ConfigInput = z.input<typeof fileSchema>;
+export type Config = z.output<typeof fileSchema>;
+export type ForgeConfig = z.output<typeof forgeSchema>;
+
+/** JSON Schema of the file, for editors. */
+export function configSchema(): Record<string, unknown> {
+  return { title: "Fireteact configuration", ...z.toJSONSchema(fileSchema, { io: "input" }) };
+}

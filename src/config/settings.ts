@@ -1,0 +1,156 @@
+import { dirname, resolve } from "node:path";
+import { LOG_LEVELS, type LogLevel } from "../base/log.ts";
+import {
+  type ListenAddress,
+  type PoolSettings,
+  type Settings,
+  type TargetSettings,
+  targetKey,
+} from "../core/settings.ts";
+import type { ForgeScope } from "../core/types.ts";
+import { parseDuration } from "./duration.ts";
+import { parseListenAddress } from "./fields.ts";
+import { mergeLimits } from "./limits.ts";
+import type { Config, ForgeConfig } from "./schema.ts";
+import { firecrackerDefaults, type PoolConfig, qemuDefaults } from "./schema-pool.ts";
+
+const DEFAULT_KERNEL = "/var/lib/fireteact/kernels/vmlinux";
+
+/** A checked file as plain settings. Relative paths start at the file's directory. */
+export function toSettings(config: Config, forge: ForgeConfig, file: string): Settings {
+  const path = (value: string) => resolve(dirname(file), value);
+  const targets = new Map<string, TargetSettings>();
+  const pools = config.pools.map((pool, order) => {
+    const target = targetOf(pool, forge, path);
+    if (!targets.has(target.key)) targets.set(target.key, target);
+    return toPool(pool, order, target.key, config, path);
+  });
+  const { server, webhook, guest, host, cni } = config;
+  return {
+    logLevel: logLevel(config.logLevel) ?? "info",
+    server: {
+      address: listen(server.address),
+      metricsAddress: listen(server.metricsAddress),
+      ...(server.socket !== undefined && { socket: path(server.socket) }),
+      ...(server.tokenFile !== undefined && { tokenFile: path(server.tokenFile) }),
+    },
+    targets: [...targets.values()],
+    pools,
+    shutdown: config.shutdown,
+    drainTimeout: parseDuration(config.drainTimeout) ?? 0,
+    pollInterval: parseDuration(config.pollInterval) ?? 0,
+    ...(webhook !== undefined && { webhook: { secretFile: path(webhook.secretFile) } }),
+    guest: { caFiles: guest.caFiles.map(path), env: guest.env },
+    network: config.network,
+    host: defined(host),
+    containerd: { address: path(config.containerd.address), snapshotter: config.containerd.snapshotter },
+    cni: { confDir: path(cni.confDir), binDir: path(cni.binDir) },
+  };
+}
+
+/** The level a word means, the original's further words included; undefined when it is none. */
+export function logLevel(word: string): LogLevel | undefined {
+  const level = word.toLowerCase();
+  const others: Record<string, LogLevel> = { trace: "debug", warning: "warn", fatal: "error", panic: "error" };
+  return LOG_LEVELS.find((known) => known === level) ?? (Object.hasOwn(others, level) ? others[level] : undefined);
+}
+
+/** The forge scope a pool's runners are registered at. */
+export function scopeOf(pool: PoolConfig["forge"], forge: ScopeKeys): ForgeScope {
+  const own = pool.scope ?? (pool.owner === undefined ? undefined : "org");
+  const kind = own ?? forge.runnerScope ?? (forge.runnerOwner === undefined ? "instance" : "org");
+  const owner = pool.owner ?? forge.runnerOwner ?? "";
+  if (kind === "org") return { kind, owner };
+  if (kind === "repo") return { kind, owner, repo: pool.repo ?? forge.runnerRepo ?? "" };
+  return { kind };
+}
+
+type ScopeKeys = Pick<ForgeConfig, "runnerScope" | "runnerOwner" | "runnerRepo">;
+
+function targetOf(pool: PoolConfig, forge: ForgeConfig, path: (value: string) => string): TargetSettings {
+  const scope = scopeOf(pool.forge, forge);
+  const url = forge.instanceURL.replace(/\/+$/, "");
+  const inline = pool.forge.apiTokenFile === undefined && forge.apiToken !== undefined;
+  return {
+    key: targetKey(url, scope),
+    url,
+    scope,
+    token: inline
+      ? { kind: "inline", value: (forge.apiToken ?? "").trim() }
+      : { kind: "file", path: path(pool.forge.apiTokenFile ?? forge.apiTokenFile ?? "") },
+    ...(forge.caFile !== undefined && { caFile: path(forge.caFile) }),
+    ...(forge.proxy !== undefined && { proxy: forge.proxy }),
+    legacyRegistrationToken: forge.legacyRegistrationToken,
+    allowPersistentRegistration: forge.allowPersistentRegistration,
+  };
+}
+
+function toPool(
+  pool: PoolConfig,
+  order: number,
+  target: string,
+  config: Config,
+  path: (value: string) => string,
+): PoolSettings {
+  const firecracker = { ...firecrackerDefaults(), ...pool.firecracker };
+  const qemu = { ...qemuDefaults(), ...pool.qemu };
+  const size = pool.driver === "qemu" ? qemu : firecracker;
+  const isMicrovm = pool.driver === "qemu" || pool.driver === "firecracker";
+  const labels = [...new Map(pool.runner.labels.map((label) => [label.split(":")[0] ?? label, label])).entries()];
+  return {
+    name: pool.name,
+    order,
+    labels: labels.map(([name]) => name),
+    runnerLabels: labels.map(([name, label]) => (label === name ? `${name}:host` : label)),
+    minRunners: pool.minRunners,
+    maxRunners: pool.maxRunners || 10,
+    minIdle: pool.minIdle,
+    driver: pool.driver,
+    ...(pool.engine !== undefined && { engine: pool.engine }),
+    target,
+    prefix: pool.runner.name ?? pool.name,
+    memoryMib: isMicrovm ? size.memSizeMib || 2_048 : 0,
+    vcpus: isMicrovm ? size.vcpuCount || 2 : 0,
+    limits: mergeLimits(config.limits, pool.limits),
+    ...(pool.runner.image !== undefined && { image: pool.runner.image }),
+    imagePullPolicy: pool.runner.imagePullPolicy,
+    ...(pool.driver === "qemu" && {
+      qemu: {
+        ...defined({
+          kernelPath: qemu.kernelPath && path(qemu.kernelPath),
+          initrdPath: qemu.initrdPath && path(qemu.initrdPath),
+          binaryPath: binary(qemu.binaryPath, path),
+        }),
+        accelerator: qemu.accelerator,
+        diskSizeMib: qemu.diskSizeMib,
+      },
+    }),
+    ...(pool.driver === "firecracker" && {
+      firecracker: {
+        ...defined({ binaryPath: binary(firecracker.binaryPath, path) }),
+        kernelPath: path(firecracker.kernelPath ?? firstKernel(config) ?? DEFAULT_KERNEL),
+        kernelArgs: firecracker.kernelArgs,
+        metadata: firecracker.metadata,
+      },
+    }),
+  };
+}
+
+const firstKernel = (config: Config): string | undefined =>
+  config.pools.find((pool) => pool.driver === "firecracker")?.firecracker?.kernelPath;
+
+/** A bare program name is searched in PATH. */
+const binary = (value: string | undefined, path: (value: string) => string): string | undefined =>
+  value?.includes("/") === true ? path(value) : value;
+
+function listen(value: string): ListenAddress {
+  const { host, port } = parseListenAddress(value) ?? { host: "", port: 0 };
+  return { host: host === "" ? "127.0.0.1" : host, port };
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Leaves out what is undefined. */
+function defined<T extends object>(values: T): Defined<T> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>;
+}
