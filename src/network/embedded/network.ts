@@ -1,0 +1,235 @@
+import type { Server } from "node:net";
+import type { Clock, Timer } from "../../base/clock.ts";
+import { describe, FireteactError } from "../../base/errors.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Places } from "../../base/names.ts";
+import type { Egress, Network } from "../port.ts";
+import { ensureBridge, removeBridge } from "./bridge.ts";
+import { claim, claimDirectory, readClaims, tidy, unclaim } from "./claims.ts";
+import { type Commands, hostCommands } from "./commands.ts";
+import { checkHost, enableForwarding } from "./host.ts";
+import { createLayout, guestNetwork, type Slot, slotOf } from "./layout.ts";
+import { listen, type MetadataListener } from "./listener.ts";
+import { hostNameservers } from "./nameservers.ts";
+import { createOpenings, type Resolve } from "./openings.ts";
+import { createSlotPool } from "./pool.ts";
+import { type Endpoint, hostRules, noHostRules } from "./rules.ts";
+import { createSlot, destroySlots, enslave, existingSlots, namespaceSlots } from "./slots.ts";
+import { parseGuestSubnet, slotCount, slotOfAddress } from "./subnet.ts";
+
+export interface EmbeddedNetworkOptions {
+  hostId: string;
+  places: Places;
+  log: Logger;
+  clock: Clock;
+  /** IPv4 network of the guests as the host sees them. */
+  subnet?: string;
+  /** How many namespaces are made before they are needed. */
+  ahead?: number;
+  /** Guests' name servers; the host's own by default. */
+  nameservers?: string[];
+  /** TCP port of the metadata listener on the bridge. */
+  metadataPort?: number;
+  /** Tap owners are this user id plus the slot's number; by default from a range that no distribution gives out. */
+  firstOwner?: number;
+  /** For tests. */
+  commands?: Commands;
+  resolve?: Resolve;
+}
+
+/** How often the addresses of what guests may always reach are looked up again. */
+const REFRESH = 60_000;
+
+/** Networks of namespaces and nftables rules on this host, with nothing but `ip` and `nft`. Needs root. */
+export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network {
+  const { log, clock, commands = hostCommands } = options;
+  const subnet = parseGuestSubnet(options.subnet ?? "10.201.0.0/24");
+  const { metadataPort = 1780, firstOwner = 1_900_000_000 } = options;
+  const layout = createLayout({ hostId: options.hostId, subnet, metadataPort, firstOwner });
+  const directory = claimDirectory(options.places);
+  const openings = createOpenings(options.resolve);
+  const holders = new Map<number, string>();
+  const releasing = new Map<string, Promise<void>>();
+  const pool = createSlotPool({
+    capacity: slotCount(subnet),
+    ahead: options.ahead ?? 4,
+    make: (number) => createSlot(commands, layout, slotOf(layout, number)),
+    onError: (error) => log.warn({ reason: describe(error) }, "no network could be made ahead"),
+  });
+  let egress: Egress = { allow: [] };
+  let nameservers: string[] = [];
+  let listener: MetadataListener | undefined;
+  let applied: string | undefined;
+  let applying = Promise.resolve();
+  let timer: Timer | undefined;
+
+  return {
+    async check() {
+      return checkHost(commands, layout, options.nameservers ?? (await hostNameservers()));
+    },
+
+    async allow(wanted) {
+      egress = wanted;
+      if (listener !== undefined) await applyRules();
+    },
+
+    async prepare(signal) {
+      for (const name of tidy(directory)) log.warn({ name }, "removed a broken network claim");
+      await ensureBridge(commands, layout);
+      nameservers = options.nameservers ?? (await hostNameservers());
+      if (nameservers.length === 0) log.warn("guests have no name servers: set network.nameservers");
+      applied = undefined;
+      await applyRules();
+      if (await enableForwarding()) log.info("IP forwarding of this host was off and is now on");
+      await adoptSlots();
+      listener ??= await listen({ host: layout.gateway, port: metadataPort }, guestAt);
+      scheduleRefresh();
+      signal.throwIfAborted();
+      await pool.refill();
+    },
+
+    async attach(hex, signal) {
+      signal.throwIfAborted();
+      requireHex(hex);
+      const held = slotHeldBy(hex);
+      if (held !== undefined) return guestNetwork(slotOf(layout, held), nameservers);
+      for (;;) {
+        const number = await pool.take();
+        if (signal.aborted) pool.putBack(number);
+        signal.throwIfAborted();
+        // Lost only to another process of this host; that slot is not ours any more.
+        if (!claim(directory, { slot: number, hex })) continue;
+        holders.set(number, hex);
+        setImmediate(() => void pool.refill());
+        return guestNetwork(slotOf(layout, number), nameservers);
+      }
+    },
+
+    async find(hex) {
+      readHolders();
+      const number = slotHeldBy(hex);
+      if (number === undefined || !(await namespaceSlots(layout)).has(number)) return undefined;
+      return guestNetwork(slotOf(layout, number), nameservers);
+    },
+
+    async release(hex) {
+      const running = releasing.get(hex) ?? release(hex).finally(() => releasing.delete(hex));
+      releasing.set(hex, running);
+      await running;
+    },
+
+    async list() {
+      readHolders();
+      return [...new Set(holders.values())];
+    },
+
+    async serveMetadata(hex, server: Server) {
+      if (listener === undefined) throw new FireteactError("NETWORK_NOT_PREPARED", "the network is not prepared yet");
+      if (slotHeldBy(hex) === undefined) readHolders();
+      if (slotHeldBy(hex) === undefined) {
+        throw new FireteactError("NETWORK_NOT_ATTACHED", `the guest ${hex} has no network`);
+      }
+      const stop = listener.serve(hex, server);
+      return () => Promise.resolve(stop());
+    },
+
+    async close({ remove }) {
+      timer?.cancel();
+      timer = undefined;
+      const unused = await pool.close();
+      await applying;
+      await listener?.close();
+      listener = undefined;
+      await destroySlots(
+        commands,
+        layout,
+        unused.map((number) => slotOf(layout, number)),
+      );
+      readHolders();
+      if (!remove || holders.size > 0) return;
+      await removeBridge(commands);
+      await commands.nft(noHostRules());
+    },
+  };
+
+  async function release(hex: string): Promise<void> {
+    listener?.drop(hex);
+    readHolders();
+    const slots = [...holders].filter(([, holder]) => holder === hex).map(([number]) => slotOf(layout, number));
+    await destroySlots(commands, layout, slots);
+    for (const { number } of slots) {
+      unclaim(directory, number);
+      holders.delete(number);
+      pool.free(number);
+    }
+    // Only where slots are made ahead at all: another process may release what it will never replace.
+    if (slots.length > 0 && listener !== undefined) setImmediate(() => void pool.refill());
+  }
+
+  /** Keeps the slots that guests hold, and removes all others: what a crash left half made or not handed out. */
+  async function adoptSlots(): Promise<void> {
+    readHolders();
+    const held = [...holders.keys()].map((number) => slotOf(layout, number));
+    // A bridge that was made anew has lost its ports.
+    await commands.ipForce(held.flatMap(({ port }) => enslave(port)));
+    if (listener !== undefined) return;
+    const leftover = [...(await existingSlots(commands, layout))].filter((number) => !holders.has(number));
+    await destroySlots(
+      commands,
+      layout,
+      leftover.map((number): Slot => slotOf(layout, number)),
+    );
+    if (leftover.length > 0) log.info({ slots: leftover.length }, "removed networks that no guest holds");
+  }
+
+  function readHolders(): void {
+    holders.clear();
+    for (const { slot, hex } of readClaims(directory)) {
+      holders.set(slot, hex);
+      pool.reserve(slot);
+    }
+  }
+
+  function slotHeldBy(hex: string): number | undefined {
+    for (const [number, holder] of holders) if (holder === hex) return number;
+    return undefined;
+  }
+
+  function guestAt(address: string): string | undefined {
+    const number = slotOfAddress(subnet, address);
+    return number === undefined ? undefined : holders.get(number);
+  }
+
+  /** One at a time, and only when something changed. */
+  function applyRules(): Promise<void> {
+    const apply = async (): Promise<void> => {
+      const { endpoints, problems } = await openings.resolve(egress, clock.uptime());
+      for (const problem of problems) log.warn({ problem }, "guests may not reach the forge");
+      const rules = hostRules(layout, { endpoints, nameservers });
+      if (rules === applied) return;
+      await commands.nft(rules);
+      applied = rules;
+      log.debug({ open: endpoints.map(endpointText) }, "network rules applied");
+    };
+    const turn = applying.then(apply);
+    applying = turn.catch(() => undefined);
+    return turn;
+  }
+
+  function scheduleRefresh(): void {
+    timer?.cancel();
+    timer = clock.after(REFRESH, () => {
+      applyRules()
+        .catch((error: unknown) => log.warn({ reason: describe(error) }, "network rules could not be refreshed"))
+        .finally(() => {
+          if (timer !== undefined) scheduleRefresh();
+        });
+    });
+  }
+}
+
+function requireHex(hex: string): void {
+  if (!/^[0-9a-f]{24}$/.test(hex)) throw new TypeError(`"${hex}" is no guest's hex`);
+}
+
+const endpointText = ({ address, port }: Endpoint): string => `${address}:${port}`;
