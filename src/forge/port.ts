@@ -29,6 +29,8 @@ export interface Registration {
   uuid: string;
   /** The runner's own secret, known only from this answer. */
   token: string;
+  /** The job attempt that its engine has to ask for, as requested, where runners can be bound. */
+  handle?: string;
 }
 
 export interface RegisterRequest {

@@ -1,0 +1,133 @@
+import { type Clock, systemClock } from "../base/clock.ts";
+import { describe } from "../base/errors.ts";
+import { type Logger, silentLogger } from "../base/log.ts";
+import type { ForgeScope } from "../core/types.ts";
+import { CAPABILITIES, type Capability, describeMode } from "./capabilities.ts";
+import { createCircuit, type ForgeCircuit } from "./circuit.ts";
+import { detect } from "./detect.ts";
+import type { Dialect, DialectContext } from "./dialect.ts";
+import { ForgeError, isForgeError } from "./errors.ts";
+import { createForgejoDialect } from "./forgejo/dialect.ts";
+import { createGiteaDialect } from "./gitea/dialect.ts";
+import { createHttp, type RequestReport } from "./http.ts";
+import type { ForgeCapabilities, ForgeTarget } from "./port.ts";
+import { shared } from "./shared.ts";
+import { DEFAULT_TUNING, type ForgeTuning, type ProxySettings, type TrustSettings } from "./transport.ts";
+
+export interface ForgeTargetOptions extends TrustSettings {
+  /** `<url>#<scope>` */
+  key: string;
+  url: string;
+  scope: ForgeScope;
+  /** The API token as it is now; asked for every request, and once more after a 401. */
+  token: () => string;
+  proxy?: ProxySettings;
+  /** Accept a forge that ignores `ephemeral`: the runner's credentials then outlive its job. */
+  allowPersistentRegistration?: boolean;
+  log?: Logger;
+  clock?: Clock;
+  /** To be shared by all targets of one forge. */
+  circuit?: ForgeCircuit;
+  tuning?: Partial<ForgeTuning>;
+  /** Told of every request sent, each try apart. Must not throw. */
+  onRequest?: (report: RequestReport) => void;
+}
+
+/** A Gitea or Forgejo: which of the two is found out at the first use, and again after `refresh`. */
+export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
+  const { key, scope, log = silentLogger, clock = systemClock } = options;
+  const http = createHttp({
+    ...options,
+    target: key,
+    log,
+    clock,
+    circuit: options.circuit ?? createCircuit({ clock }),
+    tuning: { ...DEFAULT_TUNING, ...options.tuning },
+  });
+  const allowPersistentRegistration = options.allowPersistentRegistration ?? false;
+  const context: DialectContext = { key, scope, http, log, allowPersistentRegistration };
+  const dialects = { gitea: createGiteaDialect(context), forgejo: createForgejoDialect(context) };
+  /** Optional features that the token has no right for. */
+  const switchedOff = new Set<Capability>();
+  const detected = shared(async (signal) => {
+    const capabilities = await detect(http, signal);
+    log.info({ target: key, mode: describeMode(capabilities) }, "forge found");
+    return capabilities;
+  });
+
+  async function capabilities(signal: AbortSignal): Promise<ForgeCapabilities> {
+    const found = { ...(await detected.get(signal)) };
+    for (const name of switchedOff) found[name] = false;
+    return found;
+  }
+
+  async function able(needed: Capability, signal: AbortSignal): Promise<{ can: ForgeCapabilities; dialect: Dialect }> {
+    const can = await capabilities(signal);
+    if (can[needed]) return { can, dialect: dialects[can.flavour] };
+    throw new ForgeError(
+      "FORGE_UNSUPPORTED",
+      `${http.url} (${can.flavour} ${can.version}): ${CAPABILITIES[needed].missing}`,
+      {
+        hint: switchedOff.has(needed)
+          ? "The API token has no right for it; give it one and reload."
+          : "A newer version of the forge has it; docs/forges.md lists what each version offers.",
+        facts: { capability: needed },
+      },
+    );
+  }
+
+  /** A missing optional right switches off exactly its feature, with one warning, until the next refresh. */
+  function switchOff(name: Capability, error: ForgeError): void {
+    if (switchedOff.has(name)) return;
+    switchedOff.add(name);
+    log.warn({ target: key, cause: describe(error), hint: error.hint }, CAPABILITIES[name].missing);
+  }
+
+  return {
+    key,
+    url: http.url,
+    scope,
+    capabilities,
+    refresh: () => {
+      detected.forget();
+      switchedOff.clear();
+      http.renew();
+    },
+    jobs: async (labels, signal) => {
+      const { can, dialect } = await able("listsQueue", signal);
+      return await dialect.jobs(can, labels, signal);
+    },
+    runners: async (signal) => {
+      const { dialect } = await able("listsRunners", signal);
+      try {
+        return await dialect.runners(signal);
+      } catch (error) {
+        // An empty list would read as "all gone"; the caller is told, and does not ask again.
+        if (isForgeError(error, "FORGE_FORBIDDEN")) switchOff("listsRunners", error);
+        throw error;
+      }
+    },
+    register: async (request, signal) => {
+      const can = await capabilities(signal);
+      return await dialects[can.flavour].register(can, request, signal);
+    },
+    deleteRunner: async (row, signal) => {
+      const { dialect } = await able("deletesRunners", signal);
+      await dialect.deleteRunner(row, signal);
+    },
+    disableRunner: async (row, signal) => {
+      const can = await capabilities(signal);
+      if (!can.disablesRunners) return;
+      try {
+        await dialects[can.flavour].disableRunner(row, signal);
+      } catch (error) {
+        if (!isForgeError(error, "FORGE_FORBIDDEN") && !isMissingRoute(error)) throw error;
+        switchOff("disablesRunners", error);
+      }
+    },
+    close: async () => await http.close(),
+  };
+}
+
+/** A build between two releases may call itself the next one without having all of it. */
+const isMissingRoute = (error: unknown): error is ForgeError => isForgeError(error) && error.facts.status === 405;

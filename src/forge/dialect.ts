@@ -1,0 +1,23 @@
+import type { Logger } from "../base/log.ts";
+import type { ForgeScope, Job, RunnerRow } from "../core/types.ts";
+import type { ForgeHttp } from "./http.ts";
+import type { ForgeCapabilities, RegisterRequest, Registration } from "./port.ts";
+
+/** What both dialects are given. */
+export interface DialectContext {
+  /** The target's key. */
+  key: string;
+  scope: ForgeScope;
+  http: ForgeHttp;
+  log: Logger;
+  allowPersistentRegistration: boolean;
+}
+
+/** How one flavour of forge is spoken to. Callers have checked that the version can do what they ask. */
+export interface Dialect {
+  jobs(capabilities: ForgeCapabilities, labels: string[], signal: AbortSignal): Promise<Omit<Job, "since" | "at">[]>;
+  runners(signal: AbortSignal): Promise<RunnerRow[]>;
+  register(capabilities: ForgeCapabilities, request: RegisterRequest, signal: AbortSignal): Promise<Registration>;
+  deleteRunner(row: number, signal: AbortSignal): Promise<void>;
+  disableRunner(row: number, signal: AbortSignal): Promise<void>;
+}
