@@ -48,8 +48,8 @@ export interface PlanInput {
   host: HostCapacity;
   runners: Runner[];
   forges: Record<string, ForgeView>;
-  /** What carries this host's id and belongs to no record; `sandboxesRead` counts the successful lists of all drivers. */
-  strays: { sandboxes: StraySandbox[]; sandboxesRead: number; rows: RunnerRow[] };
+  /** What carries this host's id and belongs to no record; `read` counts the lists of sandboxes. */
+  strays: { sandboxes: StraySandbox[]; read: number; rows: RunnerRow[] };
   /** Lane keys of the steps that are running. */
   inFlight: ReadonlySet<string>;
   memory: PlanMemory;
@@ -73,7 +73,7 @@ export interface Backoff {
 export interface PlanMemory {
   /** Pools whose last runners could not be made. */
   pools: Record<string, Backoff>;
-  /** Failed repeatable steps, see `retryKey`. */
+  /** Failed repeatable steps, by `retryKey`. */
   retries: Record<string, Backoff>;
   /** Jobs that ready runners left alone, by job key: which runners, and until when it counts as no demand. */
   unservable: Record<string, { strikes: string[]; until: number; rounds: number }>;

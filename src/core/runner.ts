@@ -1,4 +1,15 @@
-import type { ClaimedJob, EndReason, Job, JobResult, Phase, Runner, RunnerStatus, SandboxExit } from "./types.ts";
+import type {
+  AgentState,
+  ClaimedJob,
+  EndReason,
+  Job,
+  JobResult,
+  Phase,
+  Runner,
+  RunnerStatus,
+  SandboxExit,
+  SandboxState,
+} from "./types.ts";
 
 /** Whatever changes a runner's record. `now` is uptime, `at` wall clock. */
 export type RunnerEvent =
@@ -8,6 +19,7 @@ export type RunnerEvent =
   | { kind: "boot-asked" }
   | { kind: "booted"; address?: string }
   | { kind: "agent-up" }
+  | { kind: "engine-starting" }
   | { kind: "credentials-given" }
   | { kind: "credentials-withdrawn" }
   | { kind: "listening" }
@@ -23,14 +35,165 @@ export type RunnerEvent =
   | { kind: "ending"; reason: EndReason; detail: string }
   | { kind: "kept" };
 
-/** A runner after an event. Events may repeat or arrive late (channel replay, adoption): the record never goes back. */
+/**
+ * A runner after an event. Events may repeat or arrive late (channel replay, adoption): the record never goes back, and
+ * an event that brings nothing new returns the same object.
+ */
 export function applyEvent(runner: Runner, event: RunnerEvent, time: { now: number; at: number }): Runner {
-  throw new Error(`not written yet: ${runner.id} ${event.kind} ${time.now}`);
+  const since = time.now;
+  const at = time.at;
+  switch (event.kind) {
+    case "register-asked":
+      return runner.registration.phase === "none" ? { ...runner, registration: { phase: "pending", since } } : runner;
+    case "registered": {
+      if (runner.registration.phase === "active" || runner.registration.phase === "gone") return runner;
+      const registration = { phase: "active", row: event.row, uuid: event.uuid, since } as const;
+      return reach({ ...runner, registration }, "registered", at);
+    }
+    case "row-gone":
+      return runner.registration.phase === "gone" ? runner : { ...runner, registration: { phase: "gone" } };
+
+    case "boot-asked":
+      return withSandbox(runner, { phase: "starting", since });
+    case "booted": {
+      const started = reach(withSandbox(runner, { phase: "running", since }), "started", at);
+      if (event.address === undefined || started.address !== undefined) return started;
+      return { ...started, address: event.address };
+    }
+    case "sandbox-exited":
+      return withSandbox(runner, { phase: "exited", exit: event.exit, since });
+    case "sandbox-gone":
+      return reach(withSandbox(runner, { phase: "gone" }), "destroyed", at);
+
+    case "credentials-given":
+      return runner.credentials === "none" ? { ...runner, credentials: "given", given: { since } } : runner;
+    case "credentials-withdrawn":
+      return runner.credentials === "given" ? { ...runner, credentials: "withdrawn" } : runner;
+
+    case "agent-up":
+      return withAgent(runner, { phase: "up", since });
+    case "engine-starting":
+      return withAgent(runner, { phase: "starting", since });
+    case "listening":
+      return reach(withAgent(runner, { phase: "listening", since }), "ready", at);
+    case "draining": {
+      const drained = withAgent(runner, { phase: "draining", since });
+      if (runner.removal !== undefined || drained === runner) return drained;
+      return { ...drained, removal: { reason: event.reason, detail: event.detail, since } };
+    }
+    case "drained":
+      return withAgent(runner, { phase: "drained", since });
+    case "assigned":
+      return reach(withAgent(runner, { phase: "busy", since, job: event.job }), "assigned", at);
+    case "first-step":
+      return reach(runner, "first_step", at);
+    case "job-finished": {
+      const result = event.result === undefined ? {} : { result: event.result };
+      return reach(
+        withAgent(runner, { phase: "finished", since, job: jobOf(runner) ?? {}, ...result }),
+        "finished",
+        at,
+      );
+    }
+    case "engine-exited": {
+      const job = jobOf(runner);
+      const ended = withAgent(runner, {
+        phase: "finished",
+        since,
+        ...(job === undefined ? {} : { job }),
+        code: event.code,
+      });
+      return job === undefined ? ended : reach(ended, "finished", at);
+    }
+
+    case "matched":
+      return matched(runner, event.job);
+    case "ending": {
+      const { reason, detail } = event;
+      return runner.ending === undefined ? { ...runner, ending: { reason, detail, since } } : runner;
+    }
+    case "kept": {
+      if (runner.removal === undefined) return runner;
+      const { removal: _, ...kept } = runner;
+      return kept;
+    }
+  }
 }
+
+/** How far each state has come; a record moves only to a higher one. */
+const SANDBOX_ORDER: Record<SandboxState["phase"], number> = { none: 0, starting: 1, running: 2, exited: 3, gone: 4 };
+const AGENT_ORDER: Record<AgentState["phase"], number> = {
+  silent: 0,
+  up: 1,
+  starting: 2,
+  listening: 3,
+  draining: 4,
+  drained: 5,
+  // Above `drained`: a runner that says it holds a job is believed, whatever it said before.
+  busy: 6,
+  finished: 7,
+};
+
+function withSandbox(runner: Runner, sandbox: SandboxState): Runner {
+  return SANDBOX_ORDER[sandbox.phase] > SANDBOX_ORDER[runner.sandbox.phase] ? { ...runner, sandbox } : runner;
+}
+
+function withAgent(runner: Runner, agent: AgentState): Runner {
+  return AGENT_ORDER[agent.phase] > AGENT_ORDER[runner.agent.phase] ? { ...runner, agent } : runner;
+}
+
+/** Notes when a phase was reached; the first time counts. */
+function reach(runner: Runner, phase: Phase, at: number): Runner {
+  return reached(runner, phase) ? runner : { ...runner, timeline: { ...runner.timeline, [phase]: at } };
+}
+
+/** The job that a runner says it holds or held. */
+function jobOf(runner: Runner): ClaimedJob | undefined {
+  return runner.agent.phase === "busy" || runner.agent.phase === "finished" ? runner.agent.job : undefined;
+}
+
+/** Only a runner that no forge knows yet can still be meant for a job: later the forge decides what it gets. */
+function matched(runner: Runner, job: Job): Runner {
+  if (runner.jobKey === job.key || runner.registration.phase !== "none") return runner;
+  const { handle: _, ...free } = runner;
+  const timeline = {
+    ...runner.timeline,
+    observed: job.at,
+    ...(job.queuedAt === undefined ? {} : { queued: job.queuedAt }),
+  };
+  return { ...free, jobKey: job.key, ...(job.handle === undefined ? {} : { handle: job.handle }), timeline };
+}
+
+/** Reasons that mean that something went wrong, rather than that the runner was not needed any more. */
+const FAILURES: ReadonlySet<EndReason> = new Set([
+  "register-failed",
+  "boot-failed",
+  "boot-timeout",
+  "ready-timeout",
+  "job-timeout",
+  "engine-failed",
+  "sandbox-exited",
+]);
 
 /** The original's six words, for the API. */
 export function statusOf(runner: Runner): RunnerStatus {
-  throw new Error(`not written yet: ${runner.id}`);
+  if (!isLive(runner)) return runner.ending !== undefined && FAILURES.has(runner.ending.reason) ? "failed" : "stopped";
+  if (runner.ending !== undefined || runner.sandbox.phase === "exited") return "stopping";
+  switch (runner.agent.phase) {
+    case "silent":
+    case "starting":
+      return "starting";
+    case "up":
+      return runner.registration.phase === "none" ? "idle" : "starting";
+    case "listening":
+      return "idle";
+    case "busy":
+      return "busy";
+    case "draining":
+    case "drained":
+    case "finished":
+      return "stopping";
+  }
 }
 
 /** Whether the runner holds a job: the agent's word, never guessed. */
@@ -40,7 +203,10 @@ export function isBusy(runner: Runner): boolean {
 
 /** Whether the runner may still take a job: starting or ready, and not ending. */
 export function isAvailable(runner: Runner): boolean {
-  throw new Error(`not written yet: ${runner.id}`);
+  if (runner.ending !== undefined || runner.removal !== undefined) return false;
+  if (runner.registration.phase === "gone") return false;
+  if (SANDBOX_ORDER[runner.sandbox.phase] > SANDBOX_ORDER.running) return false;
+  return AGENT_ORDER[runner.agent.phase] <= AGENT_ORDER.listening;
 }
 
 /** Whether the runner still holds resources of the host or may do so. */

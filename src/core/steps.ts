@@ -65,3 +65,6 @@ export function laneKey(step: Step): string {
           : step.runner;
   return `${subject}:${LANES[step.kind]}`;
 }
+
+/** Identifies a repeatable step in the plan's memory of failures: another kind of step in its lane is not held up by it. */
+export const retryKey = (step: Step): string => `${laneKey(step)}:${step.kind}`;

@@ -1,0 +1,29 @@
+import type { PlanInput } from "./plan-types.ts";
+import type { Job, Pool, Runner } from "./types.ts";
+
+/** The record of a new runner; nothing of it exists yet. */
+export function newRunner(pool: Pool, job: Job | undefined, input: PlanInput): Runner {
+  const hex = input.freshHex();
+  return {
+    hex,
+    id: `${pool.name}-${hex}`,
+    name: `${pool.prefix}-${hex}`,
+    pool: pool.name,
+    driver: pool.driver,
+    target: pool.target,
+    labels: [...pool.labels],
+    memoryMib: pool.memoryMib,
+    vcpus: pool.vcpus,
+    limits: { ...pool.limits },
+    ...(job === undefined ? {} : { jobKey: job.key }),
+    ...(job?.handle === undefined ? {} : { handle: job.handle }),
+    since: input.now,
+    at: input.wall,
+    registration: { phase: "none" },
+    sandbox: { phase: "none" },
+    agent: { phase: "silent" },
+    credentials: "none",
+    timeline:
+      job === undefined ? {} : { ...(job.queuedAt === undefined ? {} : { queued: job.queuedAt }), observed: job.at },
+  };
+}

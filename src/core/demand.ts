@@ -1,0 +1,149 @@
+import type { Draft } from "./draft.ts";
+import { isUnservable } from "./left-alone.ts";
+import { rankPools } from "./match.ts";
+import type { PoolView } from "./plan-types.ts";
+import type { Obstacle, Room } from "./room.ts";
+import { isLive } from "./runner.ts";
+import type { Supply } from "./supply.ts";
+import type { Survey, WaitingJob } from "./survey.ts";
+import type { Runner } from "./types.ts";
+
+/** What becomes of a job that waits. */
+export type Fate =
+  | { kind: "matched"; runner: Runner }
+  /** A runner takes it already, although the queue still shows it. */
+  | { kind: "picked"; runner: string }
+  /** Its bound runner is being removed; only then may there be another. */
+  | { kind: "handle-taken"; runner: string }
+  | { kind: "given"; pool: PoolView }
+  | { kind: "host-full"; pool: PoolView }
+  | { kind: "refused"; pools: PoolView[]; obstacle: Obstacle; pool: string }
+  | { kind: "unmatched" }
+  | { kind: "unservable"; until: number }
+  | { kind: "blocked" }
+  | { kind: "frozen" };
+
+/**
+ * Gives every job that waits to a runner, or to the pool that is to make one, oldest first. A listening runner keeps the
+ * job it was matched to, so that the time it leaves it alone can be told.
+ */
+export function matchJobs(survey: Survey, supply: Supply, room: Room, draft: Draft): Map<WaitingJob, Fate> {
+  const fates = new Map<WaitingJob, Fate>();
+  const picked = pickedJobs(survey, draft);
+  const holders = handleHolders(survey, draft);
+  const kept = keptMatches(survey, draft);
+  const open: WaitingJob[] = [];
+
+  for (const job of survey.waiting) {
+    const fate = fateBeforeMatching(job, picked, draft) ?? matchKept(job, supply, kept);
+    if (fate === undefined) open.push(job);
+    else fates.set(job, fate);
+  }
+  const ranked = new Map<string, PoolView[]>();
+  for (const job of open) {
+    const runner = supply.pick(job);
+    const holder = runner === undefined ? holderOf(job, holders) : undefined;
+    if (runner !== undefined) fates.set(job, { kind: "matched", runner });
+    else if (holder !== undefined) fates.set(job, { kind: "handle-taken", runner: holder });
+    else fates.set(job, giveToPool(job, survey, room, ranked));
+  }
+  return fates;
+}
+
+function fateBeforeMatching(job: WaitingJob, picked: Map<string, string>, draft: Draft): Fate | undefined {
+  if (job.targets.size === 0) return { kind: "frozen" };
+  if (job.job.status === "blocked") return { kind: "blocked" };
+  const runner = picked.get(job.key) ?? [...job.sightings.values()].map(({ key }) => picked.get(key)).find(Boolean);
+  if (runner !== undefined) return { kind: "picked", runner };
+  const until = isUnservable(job.key, draft);
+  return until === undefined ? undefined : { kind: "unservable", until };
+}
+
+/** The runner bound to the job, or the listening one it was matched to before. */
+function matchKept(job: WaitingJob, supply: Supply, kept: Map<string, string>): Fate | undefined {
+  for (const [target, { handle }] of job.sightings) {
+    const bound = handle === undefined ? undefined : supply.claimBound(target, handle);
+    if (bound !== undefined) return { kind: "matched", runner: bound };
+  }
+  const before = kept.get(job.key);
+  const runner = before === undefined ? undefined : supply.claim(before, job);
+  return runner === undefined ? undefined : { kind: "matched", runner };
+}
+
+function giveToPool(job: WaitingJob, survey: Survey, room: Room, ranked: Map<string, PoolView[]>): Fate {
+  const kind = [...job.targets, ...job.labels].join("\n");
+  const pools = ranked.get(kind) ?? viewsOf(job, survey);
+  ranked.set(kind, pools);
+  let first: { pool: string; obstacle: Obstacle } | undefined;
+  for (const view of pools) {
+    const obstacle = room.obstacle(view);
+    if (obstacle === undefined)
+      return room.reserve(view.pool) ? { kind: "given", pool: view } : { kind: "host-full", pool: view };
+    first ??= { pool: view.pool.name, obstacle };
+  }
+  return first === undefined ? { kind: "unmatched" } : { kind: "refused", pools, ...first };
+}
+
+function viewsOf(job: WaitingJob, survey: Survey): PoolView[] {
+  const pools = survey.input.pools.map((view) => view.pool);
+  return rankPools(pools, job).flatMap((pool) => survey.pools.get(pool.name) ?? []);
+}
+
+/** By job, the listening runner that it was matched to at the last plan. */
+function keptMatches(survey: Survey, draft: Draft): Map<string, string> {
+  const listening = new Set<string>();
+  for (const runner of survey.input.runners) if (runner.agent.phase === "listening") listening.add(runner.id);
+  const kept = new Map<string, string>();
+  for (const [runner, match] of Object.entries(survey.input.memory.matches)) {
+    if (listening.has(runner) && !draft.leaving.has(runner)) kept.set(match.job, runner);
+  }
+  return kept;
+}
+
+/** Reads that may have begun before a runner took its job. */
+const STALE_READS = 2;
+
+/**
+ * Jobs that our runners took since the queue was read. The agent's word is faster than the queue: without this, the job
+ * that a runner has just taken would look like one more that waits.
+ */
+function pickedJobs(survey: Survey, draft: Draft): Map<string, string> {
+  const { memory, runners } = survey.input;
+  const picks = { ...memory.picks };
+  const working = new Set<string>();
+  for (const runner of runners) {
+    if (runner.agent.phase !== "busy" && (runner.agent.phase !== "finished" || runner.agent.job === undefined))
+      continue;
+    working.add(runner.id);
+    const job = memory.matches[runner.id]?.job ?? runner.jobKey;
+    const read = survey.view(runner.target)?.jobsRead;
+    if (job !== undefined && read !== undefined) picks[runner.id] ??= { job, target: runner.target, read };
+  }
+  const picked = new Map<string, string>();
+  for (const [runner, pick] of Object.entries(picks)) {
+    const isStale = (survey.view(pick.target)?.jobsRead ?? Number.POSITIVE_INFINITY) < pick.read + STALE_READS;
+    if (isStale) picked.set(pick.job, runner);
+    if (isStale || working.has(runner)) draft.memory.picks[runner] = pick;
+  }
+  return picked;
+}
+
+/** By handle, the runner that may still be given the job: never two of this host for one. */
+function handleHolders(survey: Survey, draft: Draft): Map<string, string> {
+  const holders = new Map<string, string>();
+  for (const runner of survey.input.runners) {
+    if (runner.handle === undefined) continue;
+    const ends = runner.ending !== undefined || draft.leaving.has(runner.id);
+    if (!ends || (isLive(runner) && runner.credentials !== "none"))
+      holders.set(`${runner.target} ${runner.handle}`, runner.id);
+  }
+  return holders;
+}
+
+function holderOf(job: WaitingJob, holders: Map<string, string>): string | undefined {
+  for (const [target, { handle }] of job.sightings) {
+    const holder = handle === undefined ? undefined : holders.get(`${target} ${handle}`);
+    if (holder !== undefined) return holder;
+  }
+  return undefined;
+}

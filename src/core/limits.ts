@@ -1,0 +1,59 @@
+import type { Cause, Draft } from "./draft.ts";
+import type { Survey } from "./survey.ts";
+import type { EndReason, Runner } from "./types.ts";
+
+/** How long a sandbox may go on after its engine ended. */
+export const FINISH_GRACE = 2 * 60_000;
+
+interface Limit {
+  reason: EndReason;
+  /** Uptime at which it is reached. */
+  at: number;
+  detail: string;
+}
+
+/** The limit that the runner has reached; where there is none, the plan wakes at the next. */
+export function reachedLimit(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
+  for (const limit of limitsOf(runner, survey.holdsJob(runner))) {
+    if (limit.at <= draft.now) return { reason: limit.reason, detail: limit.detail };
+    draft.wake(limit.at);
+  }
+  return undefined;
+}
+
+function limitsOf(runner: Runner, holdsJob: boolean): Limit[] {
+  const { agent, limits, sandbox } = runner;
+  const found: Limit[] = [];
+  const add = (reason: EndReason, since: number, limit: number, what: string) =>
+    found.push({ reason, at: since + limit, detail: `${what} within ${inWords(limit)}` });
+
+  // The forge may know of a job that the agent has not told of yet: then start-up is over, whatever the agent says.
+  if (!holdsJob && sandbox.phase === "running") {
+    if (agent.phase === "silent") add("boot-timeout", sandbox.since, limits.boot, "the sandbox did not report");
+    const waits = waitsForEngine(runner);
+    if (waits !== undefined) add("ready-timeout", waits, limits.ready, "the engine did not begin to ask for jobs");
+  }
+  if (agent.phase === "busy") add("job-timeout", agent.since, limits.job, "the job did not end");
+  if (agent.phase === "finished")
+    add("finished", agent.since, FINISH_GRACE, "the job ended, but its sandbox did not end");
+  add("lifetime", runner.since, limits.lifetime, "the runner did not end");
+  return found;
+}
+
+/** Since when everything is there for the engine to start, but it does not ask for jobs. */
+function waitsForEngine(runner: Runner): number | undefined {
+  const { agent, registration, given } = runner;
+  if (agent.phase !== "up" && agent.phase !== "starting") return undefined;
+  if (given !== undefined) return Math.max(given.since, agent.phase === "up" ? agent.since : given.since);
+  return registration.phase === "active" ? Math.max(registration.since, agent.since) : undefined;
+}
+
+/** A duration for people. */
+export function inWords(milliseconds: number): string {
+  const seconds = Math.ceil(milliseconds / 1_000);
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.ceil(seconds / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const rest = minutes % 60;
+  return `${Math.floor(minutes / 60)} h${rest === 0 ? "" : ` ${rest} min`}`;
+}

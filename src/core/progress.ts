@@ -1,0 +1,84 @@
+import { type Draft, end } from "./draft.ts";
+import { isLive } from "./runner.ts";
+import type { Survey, WaitingJob } from "./survey.ts";
+import type { Runner } from "./types.ts";
+import { verdict } from "./verdict.ts";
+
+/** An agent that was asked to drain and did not answer is asked again after this time. */
+const ASK_AGAIN = 30_000;
+
+/** What follows from a runner's own state, whatever the demand: its end, and all the steps of winding down. */
+export function settle(runner: Runner, survey: Survey, draft: Draft): void {
+  if (runner.ending !== undefined) {
+    draft.leaving.add(runner.id);
+    windDown(runner, survey, draft);
+    return;
+  }
+  const cause = verdict(runner, survey, draft);
+  if (cause !== undefined) {
+    draft.leaving.add(runner.id);
+    end(draft, runner, cause);
+  } else if (runner.removal !== undefined) {
+    if (runner.agent.phase === "busy") draft.take({ kind: "keep", runner: runner.id });
+    else askAgain(runner, draft);
+  }
+}
+
+/** Sandbox and registration go independently of each other; when both are gone the record is closed. */
+function windDown(runner: Runner, survey: Survey, draft: Draft): void {
+  const { sandbox, registration } = runner;
+  const sandboxGone = sandbox.phase === "gone" || (sandbox.phase === "none" && draft.isFree(runner, "host"));
+  const rowGone = registration.phase === "gone" || (registration.phase === "none" && draft.isFree(runner, "forge"));
+  if (isLive(runner)) draft.take({ kind: "destroy", runner: runner.id });
+  // A forge in trouble is left alone; the row waits for it, and holds nothing of the host.
+  if ((registration.phase === "pending" || registration.phase === "active") && survey.isTrusted(runner.target)) {
+    draft.take({ kind: "deregister", runner: runner.id });
+  }
+  if (sandboxGone && rowGone) draft.take({ kind: "close", runner: runner.id });
+}
+
+function askAgain(runner: Runner, draft: Draft): void {
+  const { agent, removal } = runner;
+  if (agent.phase !== "draining" || removal === undefined) return;
+  const asked = draft.memory.asked[runner.id] ?? agent.since;
+  const { reason, detail } = removal;
+  if (draft.now >= asked + ASK_AGAIN && draft.take({ kind: "drain", runner: runner.id, reason, detail })) {
+    draft.memory.asked[runner.id] = draft.now;
+    draft.wake(draft.now + ASK_AGAIN);
+  } else {
+    draft.wake(asked + ASK_AGAIN);
+  }
+}
+
+/** The next steps on a runner's way to its job. `job` is what a warm one was matched to. */
+export function advance(runner: Runner, job: WaitingJob | undefined, survey: Survey, draft: Draft): void {
+  if (draft.leaving.has(runner.id) || runner.removal !== undefined) return;
+  if (runner.sandbox.phase === "none" || runner.sandbox.phase === "starting") {
+    draft.take({ kind: "boot", runner: runner.id });
+  }
+  advanceRegistration(runner, job, survey, draft);
+  if (runner.sandbox.phase !== "running") return;
+  const { agent, credentials, registration } = runner;
+  const engineRuns = agent.phase !== "silent" && agent.phase !== "up" && agent.phase !== "starting";
+  if (credentials === "none" && registration.phase === "active" && !engineRuns) {
+    draft.take({ kind: "give", runner: runner.id });
+  }
+  if (credentials === "given" && engineRuns) draft.take({ kind: "withdraw", runner: runner.id });
+}
+
+/** A registered runner takes whatever job comes, so where the queue can be read only a runner with a job in view is one. */
+function advanceRegistration(runner: Runner, job: WaitingJob | undefined, survey: Survey, draft: Draft): void {
+  const { phase } = runner.registration;
+  if (phase === "pending") {
+    // Begun by a process that died: carried on, since whether a row exists is not known.
+    if (survey.isTrusted(runner.target)) draft.take({ kind: "register", runner: runner.id });
+    return;
+  }
+  if (phase !== "none" || !survey.isTrusted(runner.target)) return;
+  const sighting = job?.sightings.get(runner.target);
+  if (sighting !== undefined && sighting.key !== runner.jobKey) {
+    draft.take({ kind: "register", runner: runner.id, job: sighting });
+  } else if (runner.jobKey !== undefined || survey.view(runner.target)?.listsQueue === false) {
+    draft.take({ kind: "register", runner: runner.id });
+  }
+}

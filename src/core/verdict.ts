@@ -1,0 +1,83 @@
+import type { Cause, Draft } from "./draft.ts";
+import { reachedLimit } from "./limits.ts";
+import { covers } from "./match.ts";
+import type { Survey } from "./survey.ts";
+import type { Job, Runner } from "./types.ts";
+
+/** Why a runner has to end now, whatever the demand is; undefined while it may go on. */
+export function verdict(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
+  return endedByItself(runner) ?? lostInForge(runner, survey, draft) ?? reachedLimit(runner, survey, draft);
+}
+
+/** Its sandbox or its engine ended, or the agent said that it takes no job any more. */
+function endedByItself(runner: Runner): Cause | undefined {
+  const { agent, sandbox, removal } = runner;
+  const over = sandbox.phase === "exited" || sandbox.phase === "gone";
+  if (agent.phase === "finished") {
+    if (agent.job === undefined) return removal ?? { reason: "engine-failed", detail: engineFailure(agent.code) };
+    return over
+      ? { reason: "finished", detail: `the job ended${agent.result === undefined ? "" : `: ${agent.result}`}` }
+      : undefined;
+  }
+  if (agent.phase === "drained") return removal ?? { reason: "scale-down", detail: "its agent takes no more jobs" };
+  if (!over) return undefined;
+  if (removal !== undefined && agent.phase === "draining") return removal;
+  return { reason: "sandbox-exited", detail: exitDetail(runner) };
+}
+
+function engineFailure(code: number | undefined): string {
+  return `the engine ended without a job${code === undefined ? "" : `, exit code ${code}`}`;
+}
+
+function exitDetail(runner: Runner): string {
+  const { sandbox } = runner;
+  if (sandbox.phase !== "exited") return "the sandbox disappeared";
+  const { code, signal, reason } = sandbox.exit;
+  const how = reason ?? (signal === null ? `exit code ${code ?? "unknown"}` : `signal ${signal}`);
+  return `the sandbox ended${runner.agent.phase === "busy" ? " under its job" : ""}: ${how}`;
+}
+
+/** Its row is gone from a forge that can be trusted: seen by two reads, since one may have begun before the row was made. */
+function lostInForge(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
+  const { registration } = runner;
+  // The forge deletes the row of an ephemeral runner with its job's end; the sandbox may take a moment more.
+  if (runner.agent.phase === "finished") return undefined;
+  if (registration.phase === "gone") return orphaned(runner, survey);
+  const view = survey.view(runner.target);
+  if (registration.phase !== "active" || view?.rows === undefined) return undefined;
+  if (!survey.isTrusted(runner.target)) {
+    keepSuspicion(`${runner.id} row`, survey, draft);
+    return undefined;
+  }
+  if (survey.hasRow(runner.target, registration.row)) return undefined;
+  return isConfirmed(`${runner.id} row`, view.rowsRead, survey, draft) ? orphaned(runner, survey) : undefined;
+}
+
+function orphaned(runner: Runner, survey: Survey): Cause | undefined {
+  if (!survey.holdsJob(runner)) return { reason: "orphaned", detail: "its registration is gone from the forge" };
+  if (!survey.isTrusted(runner.target) || mayStillRun(runner, survey.view(runner.target)?.jobs ?? [])) return undefined;
+  return { reason: "cancelled-by-forge", detail: "the forge removed its registration and runs its job no more" };
+}
+
+/** Whether one of the forge's running jobs is, or may be, the runner's. Some forges do not say who runs a job. */
+function mayStillRun(runner: Runner, jobs: Job[]): boolean {
+  const row = runner.registration.phase === "active" ? runner.registration.row : undefined;
+  return jobs.some((job) => {
+    if (job.status !== "running") return false;
+    if (job.runnerRow !== undefined) return job.runnerRow === row;
+    return runner.handle === undefined ? covers(runner.labels, job.labels) : runner.handle === job.handle;
+  });
+}
+
+/** Whether a subject that looks wrong already did at an earlier read. Notes it for the next plan otherwise. */
+export function isConfirmed(subject: string, read: number, survey: Survey, draft: Draft): boolean {
+  const first = survey.input.memory.suspects[subject] ?? read;
+  draft.memory.suspects[subject] = first;
+  return read > first;
+}
+
+/** While a forge cannot be read nothing is confirmed, and nothing is forgotten. */
+function keepSuspicion(subject: string, survey: Survey, draft: Draft): void {
+  const first = survey.input.memory.suspects[subject];
+  if (first !== undefined) draft.memory.suspects[subject] = first;
+}
