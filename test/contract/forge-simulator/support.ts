@@ -3,7 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { onTestFinished } from "vitest";
-import { LogRowSchema, Result, RunnerService, StepStateSchema } from "../../../gen/runner/v1/runner_pb.js";
+import { LogRowSchema, type Result, RunnerService, StepStateSchema } from "../../../gen/runner/v1/runner_pb.js";
 import type { Clock } from "../../../src/base/clock.ts";
 import {
   createForgeSimulator,
