@@ -33,6 +33,9 @@ export interface ForgeTargetOptions extends TrustSettings {
   onRequest?: (report: RequestReport) => void;
 }
 
+/** Somebody may have given the token the right in the meantime, milliseconds. */
+const TRY_RIGHT_AGAIN = 10 * 60_000;
+
 /** A Gitea or Forgejo: which of the two is found out at the first use, and again after `refresh`. */
 export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
   const { key, scope, log = silentLogger, clock = systemClock } = options;
@@ -47,8 +50,8 @@ export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
   const allowPersistentRegistration = options.allowPersistentRegistration ?? false;
   const context: DialectContext = { key, scope, http, log, allowPersistentRegistration };
   const dialects = { gitea: createGiteaDialect(context), forgejo: createForgejoDialect(context) };
-  /** Optional features that the token has no right for. */
-  const switchedOff = new Set<Capability>();
+  /** Optional features that the token has no right for, with the uptime until which they are left alone. */
+  const switchedOff = new Map<Capability, number>();
   const detected = shared(async (signal) => {
     const capabilities = await detect(http, signal);
     log.info({ target: key, mode: describeMode(capabilities) }, "forge found");
@@ -57,7 +60,7 @@ export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
 
   async function capabilities(signal: AbortSignal): Promise<ForgeCapabilities> {
     const found = { ...(await detected.get(signal)) };
-    for (const name of switchedOff) found[name] = false;
+    for (const [name, until] of switchedOff) found[name] &&= clock.uptime() >= until;
     return found;
   }
 
@@ -69,18 +72,19 @@ export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
       `${http.url} (${can.flavour} ${can.version}): ${CAPABILITIES[needed].missing}`,
       {
         hint: switchedOff.has(needed)
-          ? "The API token has no right for it; give it one and reload."
+          ? "The API token has no right for it; once it has, the feature comes back by itself."
           : "A newer version of the forge has it; docs/forges.md lists what each version offers.",
         facts: { capability: needed },
       },
     );
   }
 
-  /** A missing optional right switches off exactly its feature, with one warning, until the next refresh. */
+  /** A missing optional right switches off exactly its feature for a while, with one warning in all. */
   function switchOff(name: Capability, error: ForgeError): void {
-    if (switchedOff.has(name)) return;
-    switchedOff.add(name);
-    log.warn({ target: key, cause: describe(error), hint: error.hint }, CAPABILITIES[name].missing);
+    if (!switchedOff.has(name)) {
+      log.warn({ target: key, cause: describe(error), hint: error.hint }, CAPABILITIES[name].missing);
+    }
+    switchedOff.set(name, clock.uptime() + TRY_RIGHT_AGAIN);
   }
 
   return {
@@ -90,7 +94,6 @@ export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
     capabilities,
     refresh: () => {
       detected.forget();
-      switchedOff.clear();
       http.renew();
     },
     jobs: async (labels, signal) => {

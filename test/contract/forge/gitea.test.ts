@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { systemClock } from "../../../src/base/clock.ts";
 import type { ForgeScope } from "../../../src/core/types.ts";
 import {
   json,
@@ -164,7 +165,9 @@ describe("runners", () => {
       json(response, 403, { message: "must be an organization owner", url: "" }),
     );
     const { log, lines } = readableLog();
-    const target = targetAt(forge.url, { log });
+    let ahead = 0;
+    const clock = { ...systemClock, uptime: () => systemClock.uptime() + ahead };
+    const target = targetAt(forge.url, { log, clock });
     await target.disableRunner(3, never);
     await target.disableRunner(3, never);
     expect(forge.count(`PATCH ${RUNNERS}/3`)).toBe(1);
@@ -175,7 +178,7 @@ describe("runners", () => {
       listsRunners: false,
       deletesRunners: true,
     });
-    target.refresh();
+    ahead = 11 * 60_000;
     expect(await target.capabilities(never)).toMatchObject({ disablesRunners: true, listsRunners: true });
   });
 });

@@ -1,0 +1,179 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import * as z from "zod";
+import { FireteactError } from "../base/errors.ts";
+import type { ForgeScope, Job } from "../core/types.ts";
+import { clean } from "./errors.ts";
+import { jobOf } from "./gitea/jobs.ts";
+import { GiteaJobSchema } from "./gitea/schemas.ts";
+
+/** What a webhook is about one of our targets' jobs. */
+export interface WebhookObservation {
+  /** `other`: nothing to take in, though a signed word from the forge is a good moment to poll. */
+  kind: "queued" | "in_progress" | "completed" | "blocked" | "other";
+  delivery: string;
+  /** The job, once for each target whose scope has it; empty for `other`. */
+  jobs: Omit<Job, "since" | "at">[];
+  /** One line for the log and the answer. */
+  note: string;
+}
+
+/** A delivery that is not taken in. `status` is the HTTP answer. */
+export class WebhookError extends FireteactError {
+  readonly status: 400 | 401 | 413;
+
+  constructor(status: WebhookError["status"], code: string, message: string, hint: string) {
+    super(code, message, { hint });
+    this.status = status;
+  }
+}
+
+export interface WebhookOptions {
+  /** Read for each delivery, so that it can be replaced. */
+  secret: () => string;
+  targets: () => readonly { key: string; url: string; scope: ForgeScope }[];
+}
+
+export interface WebhookReader {
+  /** Verifies before it reads anything. @throws {WebhookError} */
+  read(headers: Headers, body: Uint8Array): WebhookObservation;
+}
+
+const LARGEST_BODY = 1024 * 1024;
+/** Deliveries and jobs remembered; older ones are found again by the poll. */
+const REMEMBERED = 4096;
+
+/** A job's way in one direction: what arrives late, or twice, changes nothing. */
+const RANK: Record<string, number> = { waiting: 1, queued: 2, in_progress: 3, completed: 4 };
+const KIND = { waiting: "blocked", queued: "queued", in_progress: "in_progress", completed: "completed" } as const;
+
+const JobEvent = z.object({
+  action: z.enum(["waiting", "queued", "in_progress", "completed"]),
+  workflow_job: GiteaJobSchema,
+  repository: z.object({ full_name: z.string().max(512) }),
+});
+
+export function createWebhookReader(options: WebhookOptions): WebhookReader {
+  const deliveries = rememberLast<true>(REMEMBERED);
+  const ranks = rememberLast<number>(REMEMBERED);
+
+  return {
+    read: (headers, body) => {
+      const signature = verify(headers, body, options.secret());
+      const delivery = clean(firstOf(headers, "delivery") ?? "", 80);
+      const nothing = (note: string): WebhookObservation => ({ kind: "other", delivery, jobs: [], note });
+      // The delivery's id is not signed, the body is: a replay under another id is known by its signature.
+      if (deliveries.get(signature) === true || (delivery !== "" && deliveries.get(delivery) === true)) {
+        return nothing("this delivery was taken in before");
+      }
+      const event = firstOf(headers, "event") ?? "";
+      if (event !== "workflow_job") {
+        deliveries.set(signature, true);
+        return nothing(`events of the kind ${clean(event, 40)} say nothing about the queue`);
+      }
+      const { action, workflow_job: raw, repository } = readEvent(body);
+      deliveries.set(signature, true);
+      if (delivery !== "") deliveries.set(delivery, true);
+      const targets = targetsOf(options.targets(), raw.url ?? "", repository.full_name);
+      const jobs = targets
+        .filter(({ key }) => {
+          const name = `${key}/${raw.id}/${raw.run_attempt ?? 1}`;
+          const rank = RANK[action] ?? 0;
+          if (rank <= (ranks.get(name) ?? 0)) return false;
+          ranks.set(name, rank);
+          return true;
+        })
+        .map(({ key, url }) => jobOf(key, url, { ...raw, status: action === "completed" ? "in_progress" : action }))
+        .filter((job) => job !== undefined)
+        .map((job) => ({ ...job, repository: repository.full_name }));
+      if (targets.length === 0) return nothing(`no pool serves ${clean(repository.full_name, 100)}`);
+      if (jobs.length === 0) return nothing("a newer state of this job is known");
+      return { kind: KIND[action], delivery, jobs, note: `job ${raw.id} is ${action}` };
+    },
+  };
+}
+
+/** The signature's hex digits, once they are known to be right. */
+function verify(headers: Headers, body: Uint8Array, secret: string): string {
+  if (body.byteLength > LARGEST_BODY) {
+    throw new WebhookError(413, "WEBHOOK_TOO_LARGE", "the delivery is over 1 MiB", "Send only workflow_job events.");
+  }
+  const given = (firstOf(headers, "signature") ?? headers.get("x-hub-signature-256") ?? "").replace(/^sha256=/, "");
+  if (given === "" || secret === "") {
+    throw new WebhookError(
+      401,
+      "WEBHOOK_UNSIGNED",
+      "the delivery has no signature",
+      "Set the secret of the webhook in the forge to the content of webhook.secretFile.",
+    );
+  }
+  const right = createHmac("sha256", secret).update(body).digest();
+  if (!/^[0-9a-f]{64}$/i.test(given) || !timingSafeEqual(Buffer.from(given, "hex"), right)) {
+    throw new WebhookError(
+      401,
+      "WEBHOOK_SIGNATURE",
+      "the delivery's signature does not fit",
+      "The webhook's secret in the forge and webhook.secretFile differ, or its content type is not application/json.",
+    );
+  }
+  return given.toLowerCase();
+}
+
+function readEvent(body: Uint8Array): z.infer<typeof JobEvent> {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(body).toString("utf8"));
+  } catch {
+    throw new WebhookError(
+      400,
+      "WEBHOOK_NOT_JSON",
+      "the delivery is not JSON",
+      "Set the webhook's content type in the forge to application/json.",
+    );
+  }
+  const event = JobEvent.safeParse(value);
+  if (event.success) return event.data;
+  const where = clean(event.error.issues[0]?.path.join(".") ?? "", 60);
+  throw new WebhookError(
+    400,
+    "WEBHOOK_BAD_BODY",
+    `the delivery is not a workflow_job event (at ${where})`,
+    "Check what sends it.",
+  );
+}
+
+/** Both forges send the same headers under their own and older names; the first that is not empty counts. */
+function firstOf(headers: Headers, name: "signature" | "event" | "delivery"): string | undefined {
+  const vendors = name === "signature" ? ["forgejo", "gitea"] : ["forgejo", "gitea", "github"];
+  return vendors.map((vendor) => headers.get(`x-${vendor}-${name}`) ?? "").find((value) => value !== "");
+}
+
+type Target = ReturnType<WebhookOptions["targets"]>[number];
+
+/** The targets at the forge that the job's own URL names (or the only forge there is) whose scope has the repository. */
+function targetsOf(all: readonly Target[], jobUrl: string, repository: string): Target[] {
+  const named = all.filter(({ url }) => jobUrl.startsWith(`${url}/`));
+  const alone = new Set(all.map(({ url }) => url)).size === 1;
+  const candidates = named.length > 0 ? named : alone ? all : [];
+  return candidates.filter(({ scope }) => covers(scope, repository.toLowerCase()));
+}
+
+function covers(scope: ForgeScope, repository: string): boolean {
+  if (scope.kind === "repo") return repository === `${scope.owner}/${scope.repo}`.toLowerCase();
+  if (scope.kind === "org") return repository.startsWith(`${scope.owner.toLowerCase()}/`);
+  // Whose the token of a user scope is, the delivery does not tell: the next poll corrects a wrong guess.
+  return true;
+}
+
+/** A map that forgets its oldest entries. */
+function rememberLast<T>(size: number): { get(key: string): T | undefined; set(key: string, value: T): void } {
+  const entries = new Map<string, T>();
+  return {
+    get: (key) => entries.get(key),
+    set: (key, value) => {
+      entries.delete(key);
+      entries.set(key, value);
+      const [oldest] = entries.keys();
+      if (entries.size > size && oldest !== undefined) entries.delete(oldest);
+    },
+  };
+}
