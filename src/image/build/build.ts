@@ -1,0 +1,183 @@
+import { link, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { FireteactError, systemCode } from "../../base/errors.ts";
+import type { Places } from "../../base/names.ts";
+import { type GuestKernel, guestKernel } from "../kernel/debian.ts";
+import { GUEST_MODULES, loadOrder } from "../kernel/modules.ts";
+import { withLock } from "../lock.ts";
+import type { GuestImage } from "../port.ts";
+import {
+  type ImageRecord,
+  imageDirectory,
+  imagesDirectory,
+  readReference,
+  toImage,
+  writeReference,
+} from "../store/record.ts";
+import { runTool } from "../tool.ts";
+import { baseArchive, baseKey, baseSpec } from "./base.ts";
+import { buildInitrd, readBusybox } from "./initrd.ts";
+import { fileSha256, sha256, treeManifest } from "./manifest.ts";
+import { packExt4 } from "./pack.ts";
+import { applyTop, type TopSources, topFiles, topKey } from "./top.ts";
+
+/** What an image is made of. */
+export interface ImageSources extends TopSources {
+  /** Debian packages beyond git, bash and certificates. */
+  packages?: readonly string[];
+  /** Debian archive to install from; Debian's own where none is given. */
+  mirror?: string;
+}
+
+export interface BuildOptions {
+  places: Places;
+  signal: AbortSignal;
+  /** One line for people, at each step that takes longer than a moment. */
+  progress: (line: string) => void;
+  /** Name of the image, `default` where none is given. */
+  name?: string;
+  /** Fetches the current kernel and packages even when nothing else changed. */
+  refresh?: boolean;
+}
+
+export interface BuiltImage {
+  image: GuestImage;
+  /** False when the image of these inputs was here already. */
+  changed: boolean;
+  /** Bytes of the root file system on disk. */
+  bytes: number;
+  milliseconds: number;
+}
+
+/** Part of every input digest: counts up when the way of building changes without any input changing. */
+const RECIPE = 1;
+
+/**
+ * Builds a guest image and publishes it under its name; does nothing when the image of the same inputs is here. One
+ * build at a time per host; a crash or an abort leaves the old image in place.
+ *
+ * Root only: Debian's packages are installed in a chroot, with their owners.
+ */
+export async function buildImage(sources: ImageSources, options: BuildOptions): Promise<BuiltImage> {
+  if (process.getuid?.() !== 0) {
+    throw new FireteactError("NOT_ROOT", "Only root can build a guest image: its packages are installed in a chroot", {
+      hint: "Run it with sudo",
+    });
+  }
+  const started = performance.now();
+  const { places, signal, progress } = options;
+  const onWait = (pid: string): void => progress(`waiting for the build that process ${pid} is doing`);
+  try {
+    const { record, changed } = await withLock(join(imagesDirectory(places), "lock"), { signal, onWait }, () =>
+      buildLocked(sources, options),
+    );
+    const image = toImage(places, record);
+    const bytes = (await stat(image.rootfs)).blocks * 512;
+    return { image, changed, bytes, milliseconds: performance.now() - started };
+  } catch (error) {
+    throw diskFull(error, places);
+  }
+}
+
+async function buildLocked(
+  sources: ImageSources,
+  options: BuildOptions,
+): Promise<{ record: ImageRecord; changed: boolean }> {
+  const { places, signal, progress, name = "default", refresh = false } = options;
+  const files = await topFiles(sources);
+  const spec = baseSpec(sources.packages, sources.mirror);
+  const busybox = await readBusybox();
+  const init = await readFile(join(sources.files, "initrd", "init"));
+  const kernel = await guestKernel({ places, signal, progress, refresh });
+  const inputs = sha256(
+    JSON.stringify([RECIPE, baseKey(spec), await topKey(files), kernel.sha256, sha256(busybox), init.toString()]),
+  );
+  const here = await readReference(places, name);
+  if (here?.inputs === inputs && !refresh) return { record: here, changed: false };
+
+  await removeLeftovers(places);
+  const base = await baseArchive(spec, { places, signal, progress, refresh });
+  const work = await mkdtemp(join(imagesDirectory(places), "new-"));
+  try {
+    progress("assembling the image");
+    const tree = join(work, "tree");
+    await mkdir(tree);
+    await runTool(
+      "tar",
+      ["--extract", "--numeric-owner", "--preserve-permissions", "--file", base, "--directory", tree],
+      { signal },
+    );
+    await applyTop(tree, files, signal);
+
+    const draft = join(work, "image");
+    await mkdir(draft);
+    const modules = await loadOrder(kernel.modules, GUEST_MODULES);
+    await writeFile(join(draft, "initrd"), buildInitrd({ busybox, init, modules, rootfsType: "ext4" }));
+    const digest = await writeManifest(tree, draft, kernel);
+    progress("writing the root file system");
+    await packExt4(tree, join(draft, "rootfs.ext4"), digest, signal);
+    return { record: await publish(draft, { digest, inputs, kernel, places, name }), changed: true };
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Writes manifest.txt, whose digest is the image's. */
+async function writeManifest(tree: string, draft: string, kernel: GuestKernel): Promise<string> {
+  const lines = [
+    `kernel ${kernel.sha256} ${kernel.release} ${kernel.packageVersion}`,
+    `initrd ${await fileSha256(join(draft, "initrd"))}`,
+    ...(await treeManifest(tree)),
+  ];
+  const text = `${lines.join("\n")}\n`;
+  await writeFile(join(draft, "manifest.txt"), text);
+  return `sha256:${sha256(text)}`;
+}
+
+interface Publication {
+  digest: string;
+  inputs: string;
+  kernel: GuestKernel;
+  places: Places;
+  name: string;
+}
+
+async function publish(draft: string, { digest, inputs, kernel, places, name }: Publication): Promise<ImageRecord> {
+  // A link, so that the image is whole when the kernel's cache is cleared, at no cost.
+  await link(kernel.vmlinux, join(draft, "vmlinux"));
+  const record: ImageRecord = {
+    digest,
+    inputs,
+    rootfs: "rootfs.ext4",
+    rootfsType: "ext4",
+    kernel: "vmlinux",
+    initrd: "initrd",
+    kernelVersion: kernel.release,
+    builtAt: Date.now(),
+  };
+  await writeFile(join(draft, "image.json"), `${JSON.stringify(record, null, 2)}\n`);
+  const directory = imageDirectory(places, digest);
+  await rename(draft, directory).catch(async (error: unknown) => {
+    // The same content is here, from other inputs. Guests may run from its files: only the record is replaced.
+    if (!["ENOTEMPTY", "EEXIST"].includes(systemCode(error) ?? "")) throw error;
+    await rename(join(draft, "image.json"), join(directory, "image.json"));
+  });
+  await writeReference(places, name, digest);
+  return record;
+}
+
+/** What a build that was killed left behind; the lock says that no other is running. */
+async function removeLeftovers(places: Places): Promise<void> {
+  const directory = imagesDirectory(places);
+  for (const entry of await readdir(directory)) {
+    if (entry.startsWith("new-")) await rm(join(directory, entry), { recursive: true, force: true });
+  }
+}
+
+function diskFull(error: unknown, places: Places): unknown {
+  if (systemCode(error) !== "ENOSPC") return error;
+  return new FireteactError("DISK_FULL", `The disk is full: a guest image needs about 1 GB in ${places.state}`, {
+    hint: "Free some space there, or move the state directory",
+    cause: error,
+  });
+}

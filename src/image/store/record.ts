@@ -1,0 +1,88 @@
+import { randomUUID } from "node:crypto";
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import * as z from "zod";
+import { FireteactError, ignore } from "../../base/errors.ts";
+import type { Places } from "../../base/names.ts";
+import type { GuestImage } from "../port.ts";
+
+/** What lies beside an image's files as image.json; file names are relative to it. */
+export const ImageRecord = z.object({
+  digest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
+  /** Digest of everything the image was made from: equal inputs need no build. */
+  inputs: z.string(),
+  rootfs: z.string(),
+  rootfsType: z.enum(["ext4", "erofs", "squashfs"]),
+  kernel: z.string(),
+  initrd: z.string(),
+  kernelVersion: z.string(),
+  /** Unix milliseconds. */
+  builtAt: z.number(),
+});
+export type ImageRecord = z.infer<typeof ImageRecord>;
+
+export const imagesDirectory = (places: Places): string => join(places.state, "images");
+const referenceFile = (places: Places, name: string): string => join(imagesDirectory(places), "refs", name);
+
+/** Where an image of this digest lies. */
+export function imageDirectory(places: Places, digest: string): string {
+  return join(imagesDirectory(places), digest.replace(/^sha256:/, ""));
+}
+
+/** `local:default` and `default` are the same local image; everything else is not local. */
+export function localName(reference: string): string | undefined {
+  const name = reference.replace(/^local:/, "");
+  return /^[a-z0-9][a-z0-9._-]{0,63}$/.test(name) ? name : undefined;
+}
+
+/** The record a name points to; undefined where there is no such image. */
+export async function readReference(places: Places, name: string): Promise<ImageRecord | undefined> {
+  const digest = await readFile(referenceFile(places, name), "utf8").catch(ignore("ENOENT"));
+  return digest === undefined ? undefined : readRecord(imageDirectory(places, digest.trim()));
+}
+
+export async function readRecord(directory: string): Promise<ImageRecord | undefined> {
+  const path = join(directory, "image.json");
+  const text = await readFile(path, "utf8").catch(ignore("ENOENT", "ENOTDIR"));
+  if (text === undefined) return undefined;
+  try {
+    return ImageRecord.parse(JSON.parse(text));
+  } catch (error) {
+    throw new FireteactError("IMAGE_DAMAGED", `The record of a guest image cannot be read: ${path}`, {
+      hint: `Remove ${directory} and build the image again: fireteact image build`,
+      cause: error,
+    });
+  }
+}
+
+/** Lets a name point to an image, in one step. */
+export async function writeReference(places: Places, name: string, digest: string): Promise<void> {
+  await writeAtomic(referenceFile(places, name), `${digest}\n`);
+}
+
+export function toImage(places: Places, record: ImageRecord): GuestImage {
+  const { digest, rootfsType, kernelVersion } = record;
+  const path = (file: string): string => join(imageDirectory(places, digest), file);
+  return {
+    digest,
+    rootfs: path(record.rootfs),
+    rootfsType,
+    kernel: path(record.kernel),
+    initrd: path(record.initrd),
+    kernelVersion,
+  };
+}
+
+/** Replaces a small file so that a crash leaves the old or the new one, never a part. */
+async function writeAtomic(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const draft = `${path}.${randomUUID()}`;
+  const file = await open(draft, "w", 0o644);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, path);
+}
