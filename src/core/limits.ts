@@ -34,10 +34,24 @@ function limitsOf(runner: Runner, holdsJob: boolean): Limit[] {
     if (waits !== undefined) add("ready-timeout", waits, limits.ready, "the engine did not begin to ask for jobs");
   }
   if (agent.phase === "busy") add("job-timeout", agent.since, limits.job, "the job did not end");
-  if (agent.phase === "finished")
+  else if (agent.phase === "finished") {
     add("finished", agent.since, FINISH_GRACE, "the job ended, but its sandbox did not end");
-  add("lifetime", runner.since, limits.lifetime, "the runner did not end");
+  } else {
+    const mayGetJob = holdsJob || agent.phase === "listening" || agent.phase === "draining";
+    add("lifetime", runner.since, limits.lifetime + (mayGetJob ? limits.job : 0), "the runner did not end");
+  }
   return found;
+}
+
+/**
+ * Whether a runner that listens for jobs is too old to take one. It is asked to stop rather than ended, since a job may
+ * arrive at this moment; a job that it has taken is held to the job's limit only.
+ */
+export function isTooOld(runner: Runner, draft: Draft): boolean {
+  if (runner.agent.phase !== "listening") return false;
+  const end = runner.since + runner.limits.lifetime;
+  draft.wake(end);
+  return end <= draft.now;
 }
 
 /** Since when everything is there for the engine to start, but it does not ask for jobs. */

@@ -1,4 +1,5 @@
-import { type Draft, end } from "./draft.ts";
+import { type Draft, end, remove } from "./draft.ts";
+import { inWords, isTooOld } from "./limits.ts";
 import { isLive } from "./runner.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
 import type { Runner } from "./types.ts";
@@ -21,6 +22,8 @@ export function settle(runner: Runner, survey: Survey, draft: Draft): void {
   } else if (runner.removal !== undefined) {
     if (runner.agent.phase === "busy") draft.take({ kind: "keep", runner: runner.id });
     else askAgain(runner, draft);
+  } else if (isTooOld(runner, draft) && !survey.holdsJob(runner)) {
+    remove(draft, runner, { reason: "lifetime", detail: `it is older than ${inWords(runner.limits.lifetime)}` });
   }
 }
 

@@ -42,7 +42,7 @@ export interface Limits {
   engine: number;
   /** What the orchestrator allows a job, a little more than the engine. */
   job: number;
-  /** A runner's whole life, from its creation. */
+  /** A runner's life, from its creation; one that holds a job by then is held to `job` instead. */
   lifetime: number;
 }
 
