@@ -50,3 +50,6 @@ export const DEFAULT_PLACES: Places = { state: "/var/lib/fireteact", run: "/run/
 
 /** A sandbox's directory: record, sockets, exit; enough to adopt or destroy it with the store empty. */
 export const sandboxDirectory = (places: Places, hex: string): string => `${places.run}/sandboxes/${hex}`;
+
+/** Where a guest's writable disk lies: it survives a boot of the host, so that it can be found and removed then. */
+export const diskDirectory = (places: Places, hex: string): string => `${places.state}/disks/${hex}`;

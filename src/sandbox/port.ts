@@ -49,6 +49,8 @@ export interface DriverCheck {
   /** One line: what it uses (accelerator, kernel, image), or why it cannot work. */
   detail: string;
   hint?: string;
+  /** How much longer guests take to boot here than with virtualisation; limits on booting are multiplied by it. */
+  bootFactor?: number;
 }
 
 /**

@@ -1,0 +1,219 @@
+import { join } from "node:path";
+import type { Clock } from "../../base/clock.ts";
+import { describe, FireteactError } from "../../base/errors.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Places } from "../../base/names.ts";
+import type { GuestImage, Images, RootDisks } from "../../image/port.ts";
+import type { MetadataPublisher } from "../../metadata/port.ts";
+import type { GuestNetwork, Network } from "../../network/port.ts";
+import { confine } from "../microvm/confine.ts";
+import { readConsole } from "../microvm/console.ts";
+import { checkReadable, cloneDisk, giveTo, sizeOf } from "../microvm/files.ts";
+import { kernelLine } from "../microvm/kernel-line.ts";
+import type { SandboxPlaces } from "../microvm/places.ts";
+import { createSandboxes } from "../microvm/sandboxes.ts";
+import { createShimLauncher, type Launcher } from "../microvm/shim.ts";
+import { watchExit } from "../microvm/watch.ts";
+import type { DriverCheck, SandboxDriver, SandboxSpec, StepContext } from "../port.ts";
+import { qemuCommand } from "./command-line.ts";
+import { findMachine, type HostMachine } from "./machine.ts";
+import { dialAgent, waitForMonitor } from "./start.ts";
+
+/** What a pool's guests are made of. */
+export interface QemuPool {
+  /** Image reference. */
+  image: string;
+  /** Instead of the image's own. */
+  kernelPath?: string;
+  initrdPath?: string;
+  /** Absent means searched in PATH. */
+  binaryPath?: string;
+  accelerator: "auto" | "kvm" | "tcg";
+  disks: RootDisks;
+}
+
+export interface QemuDeps {
+  places: Places;
+  hostId: string;
+  /** The pools that use this driver, as configured now. */
+  pools(): ReadonlyMap<string, QemuPool>;
+  images: Images;
+  network: Network;
+  metadata: MetadataPublisher;
+  clock: Clock;
+  log: Logger;
+  /** Absent means the shim. */
+  launcher?: Launcher;
+  /** Most bytes of a guest's console kept on disk. */
+  consoleBytes?: number;
+}
+
+/** Emulated guests get this much more time to boot. */
+const TCG_BOOT_FACTOR = 5;
+const CONSOLE_BYTES = 1024 * 1024;
+
+/** Makes guests with QEMU's `microvm` machine, with KVM where that works and emulated where it does not. */
+export function createQemuDriver(deps: QemuDeps): SandboxDriver {
+  const { places, network, metadata, clock, log } = deps;
+  const sandboxes = createSandboxes({ driver: "qemu", ...deps });
+  const launcher = deps.launcher ?? createShimLauncher(places.run);
+  const watches = new Set<() => void>();
+  const machines = new Map<string, Promise<HostMachine>>();
+
+  const poolOf = (name: string): QemuPool => {
+    const pool = deps.pools().get(name);
+    if (pool === undefined) throw new Error(`pool ${name} does not use the qemu driver`);
+    return pool;
+  };
+
+  const imageOf = async (pool: QemuPool, context: StepContext): Promise<GuestImage> => {
+    const image = await deps.images.resolve(pool.image, context.signal, (line) => context.log.info({ line }, "image"));
+    return { ...image, kernel: pool.kernelPath ?? image.kernel, initrd: pool.initrdPath ?? image.initrd };
+  };
+
+  /** Found out once for each way of running; a failure is tried again. */
+  const machineOf = (pool: QemuPool, image: GuestImage): Promise<HostMachine> => {
+    const { binaryPath, accelerator } = pool;
+    const wanted = { ...(binaryPath === undefined ? {} : { binaryPath }), accelerator, kernel: image.kernel };
+    const key = JSON.stringify(wanted);
+    const known = machines.get(key);
+    if (known !== undefined) return known;
+    const verdictFile = join(places.state, "probe", "qemu-kvm.json");
+    // Shared by all that wait for it, so that none of them may end it.
+    const found = findMachine({ ...wanted, verdictFile }, log, new AbortController().signal);
+    machines.set(key, found);
+    found.catch(() => machines.delete(key));
+    return found;
+  };
+
+  const prepare = async (context: StepContext): Promise<DriverCheck> => {
+    const state = await network.check();
+    if (!state.ok) return state;
+    await context.step("prepare network", () => network.prepare(context.signal));
+    await sandboxes.sweep();
+    const details = new Set<string>();
+    let bootFactor = 1;
+    for (const pool of deps.pools().values()) {
+      const image = await context.step("resolve image", () => imageOf(pool, context));
+      const machine = await context.step("find accelerator", () => machineOf(pool, image));
+      await checkReadable([image.kernel, image.initrd, image.rootfs], sandboxes.diskRoot, context.signal);
+      if (machine.accelerator === "tcg") bootFactor = TCG_BOOT_FACTOR;
+      details.add(`QEMU ${machine.version}, ${machine.detail}; kernel ${image.kernelVersion}; image ${image.digest}`);
+    }
+    return { ok: true, detail: [...details].join("; "), bootFactor };
+  };
+
+  const create = async (spec: SandboxSpec, context: StepContext): Promise<{ address?: string }> => {
+    const pool = poolOf(spec.pool);
+    const { signal } = context;
+    const image = await context.step("resolve image", () => imageOf(pool, context));
+    const machine = await machineOf(pool, image);
+    signal.throwIfAborted();
+    const own = sandboxes.begin(spec);
+    try {
+      const scratch = await context.step("clone disk", () => cloneDisk(pool.disks, spec.hex, own, signal));
+      const guest = await context.step("attach network", () => network.attach(spec.hex, signal));
+      sandboxes.update(spec.hex, { uid: guest.owner, address: guest.hostAddress });
+      await giveTo(guest.owner, scratch, own);
+      await context.step("publish metadata", () => publish(spec.hex, spec.metadata));
+      await context.step("start vmm", () => start(spec, { image, machine, scratch, guest, own }));
+      await context.step("wait for qmp", () => waitForMonitor(own, { clock, signal }));
+      return { address: guest.hostAddress };
+    } catch (error) {
+      await undo(spec.hex, context);
+      throw error;
+    }
+  };
+
+  interface Parts {
+    image: GuestImage;
+    machine: HostMachine;
+    scratch: string;
+    guest: GuestNetwork;
+    own: SandboxPlaces;
+  }
+
+  const start = async (spec: SandboxSpec, { image, machine, scratch, guest, own }: Parts): Promise<void> => {
+    const { hex, memoryMib, vcpus, hostname } = spec;
+    const { binary, accelerator } = machine;
+    const { kernel, initrd, rootfs } = image;
+    const line = kernelLine({ network: guest, hostname, extra: machine.kernelWords });
+    const command = qemuCommand({
+      hex,
+      binary,
+      accelerator,
+      memoryMib,
+      vcpus,
+      kernel,
+      initrd,
+      kernelLine: line,
+      rootfs,
+      scratch,
+      tap: guest.tap,
+      mac: guest.guestMac,
+    });
+    const confinement = { namespace: guest.namespace, uid: guest.owner, groups: machine.groups };
+    await launcher.launch({
+      directory: own.directory,
+      command: confine(command, { ...confinement, fileBytes: await sizeOf(scratch) }),
+      consoleBytes: deps.consoleBytes ?? CONSOLE_BYTES,
+      onIdentity: (identity) => sandboxes.update(hex, { process: identity }),
+    });
+  };
+
+  const publish = async (hex: string, document: SandboxSpec["metadata"]): Promise<void> => {
+    await metadata.serve(hex);
+    await metadata.publish(hex, document);
+  };
+
+  const remove = async (hex: string, context: StepContext): Promise<void> => {
+    await context.step("stop metadata", () => metadata.stop(hex));
+    await sandboxes.remove(hex, context);
+  };
+
+  /** The caller may have given up; what was made has to go all the same. What cannot go now is found by `list`. */
+  const undo = async (hex: string, context: StepContext): Promise<void> => {
+    try {
+      await remove(hex, { ...context, signal: new AbortController().signal });
+    } catch (error) {
+      context.log.warn({ sandbox: hex, cause: describe(error) }, "a sandbox that failed could not be removed yet");
+    }
+  };
+
+  const watch: SandboxDriver["watch"] = (hex, onExit) => {
+    const stop = watchExit(sandboxes.places(hex).directory, clock, (exit) => {
+      watches.delete(stop);
+      onExit(exit);
+    });
+    watches.add(stop);
+    return () => {
+      watches.delete(stop);
+      stop();
+    };
+  };
+
+  return {
+    name: "qemu",
+    prepare: async (context) => {
+      try {
+        return await prepare(context);
+      } catch (error) {
+        context.signal.throwIfAborted();
+        if (!(error instanceof FireteactError)) throw error;
+        return { ok: false, detail: describe(error), ...(error.hint === undefined ? {} : { hint: error.hint }) };
+      }
+    },
+    create,
+    list: () => sandboxes.list(),
+    remove,
+    dial: (hex, signal) => dialAgent(sandboxes.places(hex).agent, signal),
+    publish,
+    watch,
+    console: (hex, bytes) => readConsole(sandboxes.places(hex).directory, bytes),
+    close: async () => {
+      for (const stop of watches) stop();
+      watches.clear();
+      await metadata.close();
+    },
+  };
+}

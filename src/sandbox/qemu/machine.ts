@@ -1,0 +1,123 @@
+import { chmod, stat } from "node:fs/promises";
+import { FireteactError, ignore } from "../../base/errors.ts";
+import { exec } from "../../base/exec.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Accelerator } from "./command-line.ts";
+import { probeKvm, type Verdict } from "./probe.ts";
+import { hostTscKhz } from "./tsc.ts";
+
+/** What this host can do for guests that boot one kernel. */
+export interface HostMachine {
+  binary: string;
+  version: string;
+  accelerator: Accelerator;
+  /** Why this accelerator. */
+  detail: string;
+  /** Words the kernel needs on its line with this accelerator. */
+  kernelWords: string[];
+  /** Supplementary groups that the monitor needs for its devices. */
+  groups: number[];
+}
+
+interface Wanted {
+  /** Absent means searched in PATH. */
+  binaryPath?: string;
+  accelerator: "auto" | Accelerator;
+  kernel: string;
+  /** Where the verdict on KVM is kept. */
+  verdictFile: string;
+}
+
+/**
+ * Finds out how guests can run here.
+ *
+ * @throws FireteactError that says what is missing and how to get it
+ */
+export async function findMachine(wanted: Wanted, log: Logger, signal: AbortSignal): Promise<HostMachine> {
+  if (process.arch !== "x64") {
+    throw new FireteactError("QEMU_ARCHITECTURE", `The qemu driver cannot make guests on ${process.arch} yet`, {
+      hint: "Run it on an x86-64 host",
+    });
+  }
+  if (process.getuid?.() !== 0) {
+    throw new FireteactError(
+      "QEMU_NEEDS_ROOT",
+      "The qemu driver needs root, to make networks and to give up its rights",
+      {
+        hint: "Start fireteact as root; each virtual machine monitor runs as a user of its own",
+      },
+    );
+  }
+  const binary = wanted.binaryPath ?? "qemu-system-x86_64";
+  const version = await qemuVersion(binary, signal);
+  const { accelerator, detail } = await choose({ ...wanted, binary, version }, signal);
+  const khz = accelerator === "tcg" ? await hostTscKhz() : undefined;
+  if (accelerator === "tcg" && khz === undefined) {
+    log.warn("the host's time stamp counter rate is unknown: some emulated guests may hang while they measure it");
+  }
+  const kernelWords = khz === undefined ? [] : [`tsc_early_khz=${khz}`];
+  return { binary, version, accelerator, detail, kernelWords, groups: await openDevices(accelerator, log) };
+}
+
+const OLDEST = [7, 2] as const;
+
+/** @throws FireteactError `QEMU_MISSING`, `QEMU_TOO_OLD` */
+export async function qemuVersion(binary: string, signal: AbortSignal): Promise<string> {
+  const { stdout } = await exec(binary, ["--version"], { timeout: 10_000, signal }).catch((error: unknown) => {
+    throw new FireteactError("QEMU_MISSING", `${binary} cannot be run`, {
+      cause: error,
+      hint: "Install QEMU (Debian: apt-get install qemu-system-x86), or set qemu.binaryPath",
+    });
+  });
+  const [, version = "", major, minor] = /version ((\d+)\.(\d+)[.\d]*)/.exec(stdout) ?? [];
+  const old = Number(major) < OLDEST[0] || (Number(major) === OLDEST[0] && Number(minor) < OLDEST[1]);
+  if (version === "" || old) {
+    throw new FireteactError("QEMU_TOO_OLD", `${binary} is version ${version || "unknown"}`, {
+      hint: `At least version ${OLDEST.join(".")} is needed`,
+    });
+  }
+  return version;
+}
+
+type Choice = Pick<HostMachine, "accelerator" | "detail">;
+
+async function choose(wanted: Wanted & { binary: string; version: string }, signal: AbortSignal): Promise<Choice> {
+  if (wanted.accelerator === "tcg") return { accelerator: "tcg", detail: "emulation, as configured" };
+  const verdict = await kvmVerdict(wanted, signal);
+  if (verdict.works) return { accelerator: "kvm", detail: `KVM: ${verdict.detail}` };
+  if (wanted.accelerator === "kvm") {
+    throw new FireteactError("KVM_UNUSABLE", `KVM is configured and cannot be used: ${verdict.detail}`, {
+      hint: "Enable virtualisation for this host, or set qemu.accelerator to auto or tcg",
+    });
+  }
+  return { accelerator: "tcg", detail: `emulation, since KVM cannot be used: ${verdict.detail}` };
+}
+
+async function kvmVerdict(wanted: Wanted & { binary: string; version: string }, signal: AbortSignal): Promise<Verdict> {
+  if ((await modeOf("/dev/kvm")) === undefined) return { works: false, detail: "there is no /dev/kvm" };
+  return await probeKvm({ ...wanted, file: wanted.verdictFile, signal });
+}
+
+/**
+ * Lets the monitors' users open the devices they need. Where device nodes are looked after, they can: everybody may open
+ * /dev/net/tun (which gives nothing without a tap that is his), and a group or everybody /dev/kvm.
+ */
+async function openDevices(accelerator: Accelerator, log: Logger): Promise<number[]> {
+  const groups: number[] = [];
+  for (const path of accelerator === "kvm" ? ["/dev/net/tun", "/dev/kvm"] : ["/dev/net/tun"]) {
+    const node = await modeOf(path);
+    if (node === undefined) {
+      throw new FireteactError("DEVICE_MISSING", `There is no ${path}`, { hint: "Load the kernel module tun" });
+    }
+    if ((node.mode & 0o006) === 0o006) continue;
+    if ((node.mode & 0o060) === 0o060 && node.gid !== 0) {
+      groups.push(node.gid);
+    } else {
+      await chmod(path, 0o666);
+      log.info({ device: path }, "opened a device to the users of virtual machine monitors");
+    }
+  }
+  return groups;
+}
+
+const modeOf = async (path: string) => await stat(path).catch(ignore("ENOENT"));
