@@ -68,9 +68,12 @@ function sendWith(fetchVia: FetchVia): UniversalClientFn {
       redirect: "error",
       ...(request.signal === undefined ? {} : { signal: request.signal }),
     });
+    // `fetch` has decompressed the body already.
+    const header = new Headers(response.headers);
+    header.delete("content-encoding");
     return {
       status: response.status,
-      header: response.headers,
+      header,
       body: response.body ?? noBytes(),
       trailer: new Headers(),
     };
