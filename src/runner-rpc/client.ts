@@ -68,9 +68,9 @@ function sendWith(fetchVia: FetchVia): UniversalClientFn {
       redirect: "error",
       ...(request.signal === undefined ? {} : { signal: request.signal }),
     });
-    // `fetch` has decompressed the body already.
+    // `fetch` has decompressed the body already, so neither fits it any more.
     const header = new Headers(response.headers);
-    header.delete("content-encoding");
+    for (const name of ["content-encoding", "content-length"]) header.delete(name);
     return {
       status: response.status,
       header,
