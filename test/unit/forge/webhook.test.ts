@@ -1,0 +1,185 @@
+import { createHmac } from "node:crypto";
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { ForgeScope } from "../../../src/core/types.ts";
+import { createWebhookReader, WebhookError, type WebhookReader } from "../../../src/forge/webhook.ts";
+
+const SECRET = "hook-secret";
+const FORGE = "https://git.example.org/sub";
+const target = (scope: ForgeScope, url = FORGE) => ({ key: `${url}#${scope.kind}`, url, scope });
+const ORG = target({ kind: "org", owner: "Acme" });
+
+const reader = (...targets: ReturnType<typeof target>[]): WebhookReader =>
+  createWebhookReader({ secret: () => SECRET, targets: () => (targets.length === 0 ? [ORG] : targets) });
+
+const event = (action: string, id = 1, more: object = {}): Buffer =>
+  Buffer.from(
+    JSON.stringify({
+      action,
+      workflow_job: {
+        id,
+        url: `${FORGE}/api/v1/repos/acme/app/actions/jobs/${id}`,
+        name: "build",
+        labels: ["ubuntu"],
+        status: action,
+        run_attempt: 1,
+        created_at: "2026-11-01T10:00:00Z",
+        ...more,
+      },
+      repository: { id: 3, full_name: "acme/app" },
+    }),
+  );
+
+const sign = (body: Uint8Array, secret = SECRET): string => createHmac("sha256", secret).update(body).digest("hex");
+let deliveries = 0;
+const signed = (body: Uint8Array, headers: Record<string, string> = {}): Headers =>
+  new Headers({
+    "x-gitea-event": "workflow_job",
+    "x-gitea-delivery": `delivery-${++deliveries}`,
+    "x-gitea-signature": sign(body),
+    ...headers,
+  });
+
+function refusal(read: () => unknown): WebhookError {
+  try {
+    read();
+  } catch (error) {
+    if (error instanceof WebhookError) return error;
+    throw error;
+  }
+  throw new Error("expected a refusal");
+}
+
+describe("signatures", () => {
+  it.each(["x-gitea-signature", "x-forgejo-signature", "x-hub-signature-256"])("accepts %s", (name) => {
+    const body = event("queued");
+    const value = name === "x-hub-signature-256" ? `sha256=${sign(body)}` : sign(body);
+    const headers = new Headers({ "x-github-event": "workflow_job", [name]: value });
+    expect(reader().read(headers, body)).toMatchObject({ kind: "queued" });
+  });
+
+  it.each([
+    ["none at all", {}, "WEBHOOK_UNSIGNED"],
+    [
+      "empty ones, as forges send without a secret",
+      { "x-gitea-signature": "", "x-hub-signature-256": "sha256=" },
+      "WEBHOOK_UNSIGNED",
+    ],
+    ["one of another secret", { "x-gitea-signature": sign(event("queued"), "other") }, "WEBHOOK_SIGNATURE"],
+    ["one that is too short", { "x-gitea-signature": "abcd" }, "WEBHOOK_SIGNATURE"],
+    ["one that is not hexadecimal", { "x-gitea-signature": "z".repeat(64) }, "WEBHOOK_SIGNATURE"],
+  ])("refuses %s", (_, headers, code) => {
+    expect(refusal(() => reader().read(new Headers(headers), event("queued")))).toMatchObject({ status: 401, code });
+  });
+
+  it("refuses everything while the secret is empty", () => {
+    const open = createWebhookReader({ secret: () => "", targets: () => [ORG] });
+    const body = event("queued");
+    const headers = new Headers({ "x-gitea-signature": sign(body, "") });
+    expect(refusal(() => open.read(headers, body))).toMatchObject({ code: "WEBHOOK_UNSIGNED" });
+  });
+
+  it("refuses any body that was changed", () => {
+    const body = event("queued");
+    fc.assert(
+      fc.property(fc.nat(body.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+        const changed = Uint8Array.from(body);
+        changed[at] = (changed[at] ?? 0) ^ flip;
+        return refusal(() => reader().read(signed(body), changed)).code === "WEBHOOK_SIGNATURE";
+      }),
+    );
+  });
+
+  it("reads no more than a mebibyte, and only JSON of the right shape", () => {
+    const large = Buffer.alloc(1024 * 1024 + 1, 32);
+    expect(refusal(() => reader().read(signed(large), large))).toMatchObject({ status: 413 });
+    const form = Buffer.from("payload=%7B%7D");
+    expect(refusal(() => reader().read(signed(form), form))).toMatchObject({ status: 400, code: "WEBHOOK_NOT_JSON" });
+    const strange = Buffer.from('{"action":"queued","workflow_job":{"id":"x"}}');
+    expect(refusal(() => reader().read(signed(strange), strange))).toMatchObject({
+      status: 400,
+      code: "WEBHOOK_BAD_BODY",
+    });
+  });
+});
+
+describe("observations", () => {
+  it("gives the job as the poll would", () => {
+    const body = event("queued");
+    expect(reader().read(signed(body), body).jobs).toEqual([
+      {
+        key: `${ORG.key}/1/1`,
+        target: ORG.key,
+        id: 1,
+        attempt: 1,
+        name: "build",
+        labels: ["ubuntu"],
+        status: "queued",
+        repository: "acme/app",
+        queuedAt: Date.parse("2026-11-01T10:00:00Z"),
+      },
+    ]);
+  });
+
+  it("takes a delivery in once, also under another id", () => {
+    const one = reader();
+    const body = event("queued");
+    const headers = signed(body);
+    expect(one.read(headers, body).kind).toBe("queued");
+    expect(one.read(headers, body)).toMatchObject({ kind: "other", jobs: [] });
+    expect(one.read(signed(body), body)).toMatchObject({ kind: "other", jobs: [] });
+    const other = event("in_progress", 2);
+    expect(one.read(signed(other, { "x-gitea-delivery": headers.get("x-gitea-delivery") ?? "" }), other)).toMatchObject(
+      { jobs: [] },
+    );
+  });
+
+  it("only ever moves a job forward", () => {
+    const order = ["waiting", "queued", "in_progress", "completed"];
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...order), { maxLength: 12 }), (actions) => {
+        const one = reader();
+        let highest = -1;
+        for (const [index, action] of actions.entries()) {
+          const body = event(action, 1, { head_sha: `${index}` });
+          const rank = order.indexOf(action);
+          expect(one.read(signed(body), body).jobs).toHaveLength(rank > highest ? 1 : 0);
+          highest = Math.max(highest, rank);
+        }
+      }),
+    );
+    const one = reader();
+    const done = event("completed");
+    expect(one.read(signed(done), done)).toMatchObject({ kind: "completed", jobs: [{ id: 1 }] });
+    const again = event("queued", 1, { run_attempt: 2 });
+    expect(one.read(signed(again), again)).toMatchObject({ kind: "queued", jobs: [{ attempt: 2 }] });
+  });
+
+  it("finds the targets whose forge and scope have the job", () => {
+    const all = [
+      ORG,
+      target({ kind: "instance" }),
+      target({ kind: "repo", owner: "acme", repo: "app" }),
+      target({ kind: "repo", owner: "acme", repo: "other" }),
+      target({ kind: "org", owner: "acm" }),
+      target({ kind: "instance" }, "https://git.example.org"),
+      target({ kind: "instance" }, "https://elsewhere.example"),
+    ];
+    const body = event("queued");
+    const found = reader(...all)
+      .read(signed(body), body)
+      .jobs.map((job) => job.target);
+    expect(found).toEqual([`${FORGE}#org`, `${FORGE}#instance`, `${FORGE}#repo`, "https://git.example.org#instance"]);
+  });
+
+  it("accepts another address of the only forge there is", () => {
+    const body = event("queued");
+    const alone = target({ kind: "instance" }, "http://forge.internal:3000");
+    expect(reader(alone).read(signed(body), body).jobs).toHaveLength(1);
+  });
+
+  it("takes other events for a poke", () => {
+    const body = Buffer.from("{}");
+    expect(reader().read(signed(body, { "x-gitea-event": "push" }), body)).toMatchObject({ kind: "other", jobs: [] });
+  });
+});
