@@ -41,10 +41,10 @@ export function matchJobs(survey: Survey, supply: Supply, room: Room, draft: Dra
   }
   const ranked = new Map<string, PoolView[]>();
   for (const job of open) {
-    const runner = supply.pick(job);
-    const holder = runner === undefined ? holderOf(job, holders) : undefined;
-    if (runner !== undefined) fates.set(job, { kind: "matched", runner });
-    else if (holder !== undefined) fates.set(job, { kind: "handle-taken", runner: holder });
+    const holder = holderOf(job, holders);
+    const runner = holder === undefined ? supply.pick(job) : undefined;
+    if (holder !== undefined) fates.set(job, { kind: "handle-taken", runner: holder });
+    else if (runner !== undefined) fates.set(job, { kind: "matched", runner });
     else fates.set(job, giveToPool(job, survey, room, ranked));
   }
   return fates;
