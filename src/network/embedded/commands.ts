@@ -1,5 +1,5 @@
-import { spawn } from "node:child_process";
-import { FireteactError, systemCode } from "../../base/errors.ts";
+import { FireteactError } from "../../base/errors.ts";
+import { type ExecResult, exec } from "../../base/exec.ts";
 
 /** The programs of the host that make networks. Each call is one process; each is bounded in time and output. */
 export interface Commands {
@@ -18,7 +18,6 @@ export interface Commands {
 }
 
 const PACKAGES: Record<string, string> = { ip: "iproute2", nft: "nftables" };
-const TIMEOUT = 20_000;
 const MOST_OUTPUT = 4 << 20;
 
 /** The text is fixed; the batch comes as an argument and the rules on stdin. */
@@ -35,14 +34,14 @@ export const hostCommands: Commands = {
     await run("ip", ["-batch", "-"], lines.join("\n"));
   },
   async ipForce(lines) {
-    return (await finish("ip", ["-force", "-batch", "-"], lines.join("\n"))).status === 0;
+    return (await run("ip", ["-force", "-batch", "-"], lines.join("\n"), [0, 1, 2])).code === 0;
   },
   async ipJson(args) {
-    const output = await run("ip", ["-json", ...args], "");
-    return output.trim() === "" ? [] : (JSON.parse(output) as unknown);
+    const { stdout } = await run("ip", ["-json", ...args], "");
+    return stdout.trim() === "" ? [] : (JSON.parse(stdout) as unknown);
   },
   async nftJson(args) {
-    return JSON.parse(await run("nft", ["-j", ...args], "")) as unknown;
+    return JSON.parse((await run("nft", ["-j", ...args], "")).stdout) as unknown;
   },
   async nft(ruleset, options = {}) {
     await run("nft", [...(options.dryRun === true ? ["-c"] : []), "-f", "-"], ruleset);
@@ -52,67 +51,28 @@ export const hostCommands: Commands = {
   },
 };
 
-async function run(program: string, args: string[], stdin: string): Promise<string> {
-  const { status, stdout, stderr } = await finish(program, args, stdin);
-  if (status !== 0) throw failure(program, status, stderr);
-  return stdout;
+async function run(program: string, args: string[], input: string, accept = [0]): Promise<ExecResult> {
+  return await exec(program, args, { input, accept, timeout: 20_000, maxOutput: MOST_OUTPUT }).catch(
+    (error: unknown) => {
+      throw explained(program, error);
+    },
+  );
 }
 
-async function finish(
-  program: string,
-  args: string[],
-  stdin: string,
-): Promise<{ status: number | null; stdout: string; stderr: string }> {
-  const child = spawn(program, args, {
-    stdio: ["pipe", "pipe", "pipe"],
-    timeout: TIMEOUT,
-    killSignal: "SIGKILL",
-    env: { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin:/usr/bin:/bin`, LC_ALL: "C" },
-  });
-  const stdout = collect(child.stdout);
-  const stderr = collect(child.stderr);
-  const exit = new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  // A program that ended before it read everything shows in its exit status.
-  child.stdin.on("error", () => undefined);
-  child.stdin.end(stdin);
-  const status = await exit.catch((error: unknown) => {
-    throw spawnError(program, error);
-  });
-  return { status, stdout: stdout(), stderr: stderr() };
-}
-
-function collect(stream: NodeJS.ReadableStream): () => string {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  stream.on("data", (chunk: Buffer) => {
-    size += chunk.length;
-    if (size <= MOST_OUTPUT) chunks.push(chunk);
-  });
-  return () => Buffer.concat(chunks).toString("utf8");
-}
-
-function spawnError(program: string, cause: unknown): FireteactError {
-  if (systemCode(cause) === "ENOENT") {
+/** Says what to do about the failures that are the host's. */
+function explained(program: string, cause: unknown): unknown {
+  if (!(cause instanceof FireteactError)) return cause;
+  if (cause.code === "PROGRAM_MISSING") {
     return new FireteactError("NETWORK_TOOL_MISSING", `the program "${program}" is not installed`, {
-      hint: `install Debian's package ${PACKAGES[program] ?? program}, or put ${program} into PATH`,
+      hint: `install the package ${PACKAGES[program] ?? program}, or put ${program} into PATH`,
       cause,
     });
   }
-  return new FireteactError("NETWORK_COMMAND_FAILED", `"${program}" could not be started`, { cause });
-}
-
-function failure(program: string, status: number | null, stderr: string): FireteactError {
-  const said = stderr.trim().split("\n").slice(0, 3).join("; ").slice(0, 400);
-  if (/Operation not permitted|must be root/i.test(stderr)) {
-    return new FireteactError("NETWORK_NOT_ROOT", `"${program}" was refused by the kernel: ${said}`, {
+  if (/Operation not permitted|must be root/i.test(cause.message)) {
+    return new FireteactError("NETWORK_NOT_ROOT", `the kernel refused "${program}" to change networks`, {
       hint: "run fireteact serve as root, or give it CAP_NET_ADMIN and CAP_SYS_ADMIN",
+      cause,
     });
   }
-  const how = status === null ? `did not end within ${TIMEOUT / 1000} s` : `ended with status ${status}`;
-  return new FireteactError("NETWORK_COMMAND_FAILED", `"${program}" ${how}: ${said}`, {
-    facts: { program, status: status ?? undefined },
-  });
+  return new FireteactError("NETWORK_COMMAND_FAILED", "the host did not accept a change of its networks", { cause });
 }

@@ -26,7 +26,7 @@ export interface EmbeddedNetworkOptions {
   subnet?: string;
   /** How many namespaces are made before they are needed. */
   ahead?: number;
-  /** Guests' name servers; the host's own by default. */
+  /** Guests' name servers; the host's own where there are none. */
   nameservers?: string[];
   /** TCP port of the metadata listener on the bridge. */
   metadataPort?: number;
@@ -65,7 +65,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
 
   return {
     async check() {
-      return checkHost(commands, layout, options.nameservers ?? (await hostNameservers()));
+      return checkHost(commands, layout, await findNameservers());
     },
 
     async allow(wanted) {
@@ -76,7 +76,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     async prepare(signal) {
       for (const name of tidy(directory)) log.warn({ name }, "removed a broken network claim");
       await ensureBridge(commands, layout);
-      nameservers = options.nameservers ?? (await hostNameservers());
+      nameservers = await findNameservers();
       if (nameservers.length === 0) log.warn("guests have no name servers: set network.nameservers");
       applied = undefined;
       await applyRules();
@@ -151,6 +151,10 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       await commands.nft(noHostRules());
     },
   };
+
+  async function findNameservers(): Promise<string[]> {
+    return options.nameservers?.length ? options.nameservers : await hostNameservers();
+  }
 
   async function release(hex: string): Promise<void> {
     listener?.drop(hex);

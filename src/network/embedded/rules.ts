@@ -39,6 +39,9 @@ const PRIVATE = [
   "224.0.0.0/3",
 ];
 
+/** How often one guest may connect to the metadata listener, which is the daemon's own. */
+const NEW_CONNECTIONS = "50/second burst 100 packets";
+
 /** All our ports of the bridge. */
 const PORTS = `${outerInterface(0).slice(0, -1)}*`;
 
@@ -90,6 +93,12 @@ ${elements(dns)}
     flags interval
 ${elements(PRIVATE)}
   }
+  set asking {
+    type ipv4_addr
+    flags dynamic
+    timeout 1m
+    size 65535
+  }
   chain opened {
     meta l4proto tcp ct original ip daddr . ct original proto-dst @open accept
     meta l4proto { tcp, udp } ip daddr @nameservers th dport 53 accept
@@ -101,6 +110,7 @@ ${elements(PRIVATE)}
   chain guest_to_host {
     ip saddr != ${subnet} drop
     ct state established,related accept
+    ip daddr ${layout.gateway} tcp dport ${layout.metadataPort} update @asking { ip saddr limit rate over ${NEW_CONNECTIONS} } drop
     ip daddr ${layout.gateway} tcp dport ${layout.metadataPort} accept
     jump opened
     drop
