@@ -5,7 +5,12 @@ import { join } from "node:path";
 import { type BuildOptions, build } from "esbuild";
 import { root } from "./toolchain.mjs";
 
-const PROGRAMS = { main: "src/main.ts", agent: "src/agent/main.ts", shim: "src/sandbox/shim/main.ts" };
+const PROGRAMS = {
+  main: "src/main.ts",
+  agent: "src/agent/main.ts",
+  shim: "src/sandbox/shim/main.ts",
+  "shell-engine": "src/agent/engines/shell/main.ts",
+};
 
 const shared: BuildOptions = {
   bundle: true,
