@@ -1,0 +1,341 @@
+import { covers } from "../../../src/core/match.ts";
+import { plan, recordFailure, recordRetry, recordSuccess } from "../../../src/core/plan.ts";
+import { emptyMemory, type Mode, type PlanOutput, type PoolView } from "../../../src/core/plan-types.ts";
+import { applyEvent, type RunnerEvent } from "../../../src/core/runner.ts";
+import { LANES, laneKey, type Step } from "../../../src/core/steps.ts";
+import type { Job, Runner, RunnerRow } from "../../../src/core/types.ts";
+import { forge, hex, input, job, NOW, T, WALL } from "./build.ts";
+
+/**
+ * A small world for the plan to act on: one forge, one host, one set of records. Everything takes its time and may happen
+ * in any order; the plan sees the forge only through `read` and the guests only through `deliver`.
+ */
+
+interface ForgeJob {
+  job: Job;
+  state: "queued" | "running" | "done";
+  row?: number;
+}
+
+interface ForgeRow extends RunnerRow {
+  labels: string[];
+  handle?: string;
+  used: boolean;
+}
+
+interface Guest {
+  runner: string;
+  /** What the agent inside is at, which the record learns only by `deliver`. */
+  phase: "booting" | "up" | "starting" | "listening" | "drained" | "busy" | "exited";
+  row?: number;
+  hasCredentials: boolean;
+  drainAsked: boolean;
+  /** It hangs: nothing inside happens any more. */
+  dead: boolean;
+  /** Lost the race for a job once, and never looks again. */
+  deaf: boolean;
+  said: RunnerEvent[];
+}
+
+export interface WorldOptions {
+  pools: PoolView[];
+  bindsJobs: boolean;
+  listsQueue: boolean;
+}
+
+export type World = ReturnType<typeof createWorld>;
+
+export function createWorld(options: WorldOptions) {
+  const jobs: ForgeJob[] = [];
+  const rows = new Map<number, ForgeRow>();
+  const guests = new Map<string, Guest>();
+  const records = new Map<string, Runner>();
+  const inFlight = new Map<string, Step>();
+  const closed: Runner[] = [];
+  const view = forge({ bindsJobs: options.bindsJobs, listsQueue: options.listsQueue, rows: [] });
+  let memory = emptyMemory();
+  let now = NOW;
+  let serial = 1;
+  let strays: { driver: "fake"; hex: string }[] = [];
+  let straysRead = 0;
+  /** A guest with a job was destroyed for this reason. */
+  const killed: Runner[] = [];
+
+  const apply = (id: string, ...events: RunnerEvent[]) => {
+    for (const event of events) {
+      const before = records.get(id);
+      if (before !== undefined) records.set(id, applyEvent(before, event, { now, at: WALL + now - NOW }));
+      if (before !== undefined && event.kind === "listening") memory = recordSuccess(memory, before.pool);
+    }
+  };
+
+  const world = {
+    jobs,
+    rows,
+    guests,
+    records,
+    closed,
+    killed,
+    inFlight,
+    view,
+    now: () => now,
+    memory: () => memory,
+
+    /** One plan; record steps are carried out, the others begin. */
+    plan: (mode: Mode = "run"): PlanOutput => {
+      const output = plan(
+        input({
+          mode,
+          pools: options.pools,
+          runners: [...records.values()],
+          forges: { [T]: view },
+          strays: {
+            sandboxes: strays,
+            read: straysRead,
+            rows: (view.rows ?? []).filter(({ name }) => ![...records.values()].some((runner) => runner.name === name)),
+          },
+          inFlight: new Set(inFlight.keys()),
+          memory,
+          now,
+          wall: WALL + now - NOW,
+          freshHex: () => hex(serial++),
+        }),
+      );
+      memory = output.memory;
+      for (const step of output.steps) {
+        if (LANES[step.kind] !== "record") inFlight.set(laneKey(step), step);
+        else if (step.kind === "create") records.set(step.runner.id, step.runner);
+        else if (step.kind === "end") apply(step.runner, { kind: "ending", reason: step.reason, detail: step.detail });
+        else if (step.kind === "keep") apply(step.runner, { kind: "kept" });
+        else if (step.kind === "close") {
+          closed.push(...[records.get(step.runner)].filter((runner) => runner !== undefined));
+          records.delete(step.runner);
+        }
+        if (step.kind === "register") begin(step);
+      }
+      for (const step of inFlight.values()) begin(step);
+      return output;
+    },
+
+    /** One of the running steps ends, well or badly. */
+    complete: (index: number, ok: boolean) => {
+      const step = at([...inFlight.values()], index);
+      if (step === undefined) return;
+      inFlight.delete(laneKey(step));
+      if (ok) {
+        execute(step);
+        memory = recordRetry(memory, step, undefined, now);
+      } else if (step.kind === "register" || step.kind === "boot") {
+        const pool = records.get(step.runner)?.pool;
+        const reason = step.kind === "register" ? "register-failed" : "boot-failed";
+        apply(step.runner, { kind: "ending", reason, detail: "it failed" });
+        if (pool !== undefined) memory = recordFailure(memory, pool, "it failed", now);
+      } else {
+        memory = recordRetry(memory, step, "it failed", now);
+      }
+    },
+
+    /** The orchestrator dies and starts again: steps that ran may or may not have had their effect. */
+    crash: (effects: number) => {
+      for (const [index, step] of [...inFlight.values()].entries()) {
+        if ((effects >> (index % 8)) & 1) effect(step);
+      }
+      inFlight.clear();
+      memory = emptyMemory();
+      for (const runner of records.values()) {
+        if (runner.sandbox.phase !== "starting") continue;
+        apply(
+          runner.id,
+          guests.has(runner.hex) ? { kind: "booted" } : { kind: "ending", reason: "boot-failed", detail: "crash" },
+        );
+      }
+    },
+
+    /** Something happens inside a guest. */
+    guest: (index: number) => {
+      const guest = at([...guests.values()], index);
+      if (guest !== undefined && !guest.dead) advanceGuest(guest);
+    },
+    kill: (index: number) => {
+      const guest = at([...guests.values()], index);
+      if (guest !== undefined && guest.phase !== "exited") exit(guest, 1);
+    },
+    hang: (index: number) => {
+      const guest = at([...guests.values()], index);
+      if (guest !== undefined) guest.dead = true;
+    },
+    deafen: (index: number) => {
+      const guest = at([...guests.values()], index);
+      if (guest !== undefined) guest.deaf = true;
+    },
+    /** The record hears the next word of a guest. */
+    deliver: (index: number) => {
+      const guest = at(
+        [...guests.values()].filter(({ said }) => said.length > 0),
+        index,
+      );
+      const event = guest?.said.shift();
+      if (guest !== undefined && event !== undefined) apply(guest.runner, event);
+    },
+
+    push: (labels: string[]) => {
+      const id = serial++;
+      const handle = options.bindsJobs ? { handle: `handle-${id}` } : {};
+      jobs.push({ job: job(id, { labels, since: now, at: WALL + now - NOW, ...handle }), state: "queued" });
+    },
+    cancel: (index: number) => {
+      const found = at(jobs, index);
+      if (found === undefined || found.state === "done") return;
+      if (found.row !== undefined) rows.delete(found.row);
+      found.state = "done";
+    },
+    read: () => {
+      view.health = "ok";
+      view.jobs = jobs
+        .filter(({ state }) => state !== "done")
+        .map(({ job, state, row }) => ({
+          ...job,
+          status: state === "running" ? "running" : "queued",
+          ...(row === undefined ? {} : { runnerRow: row }),
+        }));
+      if (!options.listsQueue) view.jobs = [];
+      view.jobsRead++;
+      view.rows = [...rows.values()];
+      view.rowsRead++;
+      const hexes = new Set([...records.values()].map((runner) => runner.hex));
+      strays = [...guests.keys()].filter((known) => !hexes.has(known)).map((known) => ({ driver: "fake", hex: known }));
+      straysRead++;
+    },
+    freeze: () => {
+      view.health = "frozen";
+    },
+    pass: (milliseconds: number) => {
+      now += milliseconds;
+    },
+  };
+  return world;
+
+  /** What is recorded before a step changes anything outside. */
+  function begin(step: Step) {
+    if (step.kind === "boot") apply(step.runner, { kind: "boot-asked" });
+    if (step.kind !== "register") return;
+    if (step.job !== undefined) apply(step.runner, { kind: "matched", job: step.job });
+    apply(step.runner, { kind: "register-asked" });
+  }
+
+  function execute(step: Step) {
+    const events = effect(step);
+    if ("runner" in step && typeof step.runner === "string") apply(step.runner, ...events);
+  }
+
+  /** What a step does outside, and what is recorded of it. */
+  function effect(step: Step): RunnerEvent[] {
+    if (step.kind === "sweep-row") rows.delete(step.row);
+    if (step.kind === "sweep-sandbox") guests.delete(step.hex);
+    if (!("runner" in step) || typeof step.runner !== "string") return [];
+    const runner = records.get(step.runner);
+    if (runner === undefined) return [];
+    const guest = guests.get(runner.hex);
+    switch (step.kind) {
+      case "register": {
+        for (const { row, name } of rows.values()) if (name === runner.name) rows.delete(row);
+        const row = serial++;
+        const bound = runner.handle === undefined ? {} : { handle: runner.handle };
+        rows.set(row, {
+          target: T,
+          row,
+          name: runner.name,
+          online: false,
+          labels: runner.labels,
+          used: false,
+          ...bound,
+        });
+        return [{ kind: "registered", row, uuid: `uuid-${row}` }];
+      }
+      case "deregister":
+        for (const { row, name } of rows.values()) if (name === runner.name) rows.delete(row);
+        return [{ kind: "row-gone" }];
+      case "boot":
+        guests.set(runner.hex, {
+          runner: runner.id,
+          phase: "booting",
+          hasCredentials: false,
+          drainAsked: false,
+          dead: false,
+          deaf: false,
+          said: [],
+        });
+        return [{ kind: "booted" }];
+      case "give":
+        if (guest !== undefined && runner.registration.phase === "active") {
+          guest.hasCredentials = true;
+          guest.row = runner.registration.row;
+        }
+        return [{ kind: "credentials-given" }];
+      case "withdraw":
+        return [{ kind: "credentials-withdrawn" }];
+      case "drain":
+        if (guest !== undefined) guest.drainAsked = true;
+        return [{ kind: "draining", reason: step.reason, detail: step.detail }];
+      case "destroy":
+        if (guest?.phase === "busy") {
+          killed.push(runner);
+          lose(guest);
+        }
+        guests.delete(runner.hex);
+        return [{ kind: "sandbox-gone" }];
+      default:
+        return [];
+    }
+  }
+
+  /** The job of a guest that died: the forge gives it up in the end. */
+  function lose(guest: Guest) {
+    for (const found of jobs) if (found.state === "running" && found.row === guest.row) found.state = "done";
+  }
+
+  function exit(guest: Guest, code: number) {
+    if (guest.phase === "busy") lose(guest);
+    guest.phase = "exited";
+    guest.said.push({ kind: "sandbox-exited", exit: { code, signal: null, at: WALL } });
+  }
+
+  function advanceGuest(guest: Guest) {
+    const say = (phase: Guest["phase"], ...events: RunnerEvent[]) => {
+      guest.phase = phase;
+      guest.said.push(...events);
+    };
+    if (guest.phase === "booting") say("up", { kind: "agent-up" });
+    else if (guest.phase === "up" && guest.drainAsked) say("drained", { kind: "drained" });
+    else if (guest.phase === "up" && guest.hasCredentials) say("starting", { kind: "engine-starting" });
+    else if (guest.phase === "starting") say("listening", { kind: "listening" });
+    else if (guest.phase === "listening" && guest.drainAsked) say("drained", { kind: "drained" });
+    else if (guest.phase === "listening" && !guest.deaf) fetchTask(guest);
+    else if (guest.phase === "busy") {
+      lose(guest);
+      rows.delete(guest.row ?? 0);
+      guest.said.push({ kind: "job-finished", result: "success" });
+      exit(guest, 0);
+    }
+  }
+
+  /** The forge hands out the oldest job that fits, whatever we made the runner for. */
+  function fetchTask(guest: Guest) {
+    const row = rows.get(guest.row ?? 0);
+    if (row === undefined || row.used) return;
+    const found = jobs.find(
+      ({ job, state }) =>
+        state === "queued" && covers(row.labels, job.labels) && (row.handle === undefined || row.handle === job.handle),
+    );
+    if (found === undefined) return;
+    found.state = "running";
+    found.row = row.row;
+    row.used = true;
+    guest.phase = "busy";
+    guest.said.push({ kind: "assigned", job: { name: found.job.name } });
+  }
+}
+
+function at<X>(list: X[], index: number): X | undefined {
+  return list.length === 0 ? undefined : list[index % list.length];
+}
