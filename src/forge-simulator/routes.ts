@@ -6,8 +6,11 @@ import { forgejoRoutes } from "./rest/forgejo.ts";
 import { generalRoutes } from "./rest/general.ts";
 import { giteaRoutes } from "./rest/gitea.ts";
 import { hookRoutes } from "./rest/hooks.ts";
-import { createRpc, type RpcHandler } from "./rpc.ts";
+import { createFetch, fetchSingleTask } from "./rpc/fetch.ts";
+import { createRpc, type RpcHandler } from "./rpc/service.ts";
 import type { World } from "./world.ts";
+
+const SINGLE_TASK = "/api/actions/runner.v1.RunnerService/FetchSingleTask";
 
 /** Everything that the simulated forge answers, below its base path. Earlier routes win. */
 export function simulatorRoutes(world: World, git: GitStore): Route[] {
@@ -17,7 +20,11 @@ export function simulatorRoutes(world: World, git: GitStore): Route[] {
     ...hookRoutes(world),
     ...checkoutRoutes(world, git),
   ];
-  const rpc = [...createRpc(world)].map(([path, handler]) => route("POST", `/api/actions${path}`, rpcHandler(handler)));
+  const fetch = createFetch(world);
+  const rpc = [...createRpc(world, fetch)].map(([path, handler]) =>
+    route("POST", `/api/actions${path}`, rpcHandler(handler)),
+  );
+  if (world.traits.queueShowsHandle) rpc.push(route("POST", SINGLE_TASK, (request) => fetchSingleTask(fetch, request)));
   return [...rpc, ...rest.map((one) => ({ ...one, handler: restHandler(world, one.handler) }))];
 }
 

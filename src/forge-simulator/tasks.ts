@@ -32,13 +32,22 @@ export function tasksVersion(world: World, runner: Runner): number {
   return version;
 }
 
+export interface FetchRequest {
+  /** The runner's tasks version. */
+  version: number;
+  requestKey?: string | undefined;
+  /** Only the job attempt with this handle will do (Forgejo). */
+  handle?: string | undefined;
+}
+
 /** One FetchTask: picks a job only when the runner's version is not the newest. */
-export async function fetchTask(world: World, runner: Runner, version: number, requestKey?: string): Promise<Fetched> {
+export async function fetchTask(world: World, runner: Runner, request: FetchRequest): Promise<Fetched> {
+  const { version, requestKey } = request;
   const replayed = requestKey === undefined ? undefined : replay(world, runner, requestKey);
   if (replayed !== undefined) return { task: replayed, version: 0 };
   const newest = tasksVersion(world, runner);
   if (version === newest || runner.disabled || !mayPick(world, runner)) return { task: undefined, version: newest };
-  const task = await pick(world, runner, requestKey);
+  const task = await pick(world, runner, request);
   return { task, version: tasksVersion(world, runner) };
 }
 
@@ -179,21 +188,22 @@ function mayPick(world: World, runner: Runner): boolean {
   throw new TaskRefusal("internal", "pick task: runner has been removed");
 }
 
-async function pick(world: World, runner: Runner, requestKey: string | undefined): Promise<Task | undefined> {
+async function pick(world: World, runner: Runner, request: FetchRequest): Promise<Task | undefined> {
   for (;;) {
-    const job = firstMatch(world, runner);
+    const job = firstMatch(world, runner, request.handle);
     if (job === undefined) return undefined;
     if (world.behaviours.oldRace) await sleep(world.behaviours.raceWindowMs);
-    if (job.status === "waiting" && runner.deletedAt === 0) return take(world, runner, job, requestKey);
+    if (job.status === "waiting" && runner.deletedAt === 0) return take(world, runner, job, request.requestKey);
     if (!world.traits.retriesPick) return undefined;
   }
 }
 
-function firstMatch(world: World, runner: Runner): Job | undefined {
+function firstMatch(world: World, runner: Runner, handle: string | undefined): Job | undefined {
   let first: Job | undefined;
   for (const job of world.ready) {
     const { repository } = job.run;
     if (!repository.actions || !covers(runner.scope, repository)) continue;
+    if (handle !== undefined && job.handle !== handle) continue;
     if (!job.runsOn.every((label) => runner.labels.includes(label))) continue;
     if (
       first === undefined ||

@@ -106,7 +106,6 @@ export function renderAccount(world: World, account: Account): Record<string, un
     avatar_url: `${world.url}/avatars/${account.id}`,
     html_url: `${world.url}/${account.name}`,
     is_admin: account.admin,
-    username: account.name,
   };
 }
 
