@@ -1,0 +1,69 @@
+import { FireteactError } from "../base/errors.ts";
+import { defineCommand, textOption } from "./command.ts";
+import { placesFromEnvironment } from "./places.ts";
+import { duration, table } from "./render/table.ts";
+
+interface ImageResult {
+  built?: { name: string; digest: string; changed: boolean; mebibytes: number; milliseconds: number };
+  images?: { digest: string; kernel: string; rootfs: string }[];
+}
+
+export const image = defineCommand<ImageResult>({
+  name: "image",
+  summary: "build the guest image, or list the images",
+  args: [{ name: "[action]", description: "list (default) or build" }],
+  options: [
+    { flags: "-c, --config <file>", description: "configuration whose guest section the image is built with" },
+    { flags: "--name <name>", description: "name of the image: pools name it local:NAME", default: "default" },
+    { flags: "--refresh", description: "fetch the current kernel and packages even when nothing else changed" },
+  ],
+  run: async (context) => {
+    const places = placesFromEnvironment();
+    const action = context.args[0] ?? "list";
+    if (action === "list") {
+      const { createImages } = await import("../image/store/images.ts");
+      const images = await createImages({ places }).list();
+      return { images: images.map(({ digest, kernelVersion, rootfs }) => ({ digest, kernel: kernelVersion, rootfs })) };
+    }
+    if (action !== "build") throw new FireteactError("USAGE", `unknown action '${action}': there are list and build`);
+    const [{ buildImage }, { imageSources }] = await Promise.all([
+      import("../image/build/build.ts"),
+      import("../serve/programs.ts"),
+    ]);
+    const name = textOption(context, "name") ?? "default";
+    const file = textOption(context, "config");
+    const guest =
+      file === undefined
+        ? { caFiles: [], env: {} }
+        : (await import("../config/load.ts")).loadConfig(file, process.env).settings.guest;
+    const refresh = context.options["refresh"] === true;
+    const built = await buildImage(imageSources(guest), {
+      places,
+      name,
+      refresh,
+      signal: new AbortController().signal,
+      progress: context.progress,
+    });
+    const { digest } = built.image;
+    return {
+      built: {
+        name,
+        digest,
+        changed: built.changed,
+        mebibytes: Math.round(built.bytes / 2 ** 20),
+        milliseconds: Math.round(built.milliseconds),
+      },
+    };
+  },
+  render: ({ built, images = [] }) => {
+    if (built !== undefined) {
+      const what = built.changed ? `built in ${duration(built.milliseconds)}` : "is up to date";
+      return `image local:${built.name} ${what}: ${built.mebibytes} MiB, ${built.digest}`;
+    }
+    if (images.length === 0) return "there is no image yet; build one with 'fireteact image build'";
+    return table(
+      ["DIGEST", "KERNEL"],
+      images.map(({ digest, kernel }) => [digest, kernel]),
+    );
+  },
+});

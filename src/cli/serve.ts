@@ -1,0 +1,20 @@
+import { defineCommand, textOption } from "./command.ts";
+import { placesFromEnvironment } from "./places.ts";
+import { VERSION } from "./version.ts";
+
+/** The original's flags, which also mean `serve` when no command is named. */
+export const SERVE_OPTIONS = ["-c", "--config"];
+const DEFAULT_CONFIG = "/etc/fireteact/config.yaml";
+
+export const serve = defineCommand<{ code: number }>({
+  name: "serve",
+  summary: "run the orchestrator (the default)",
+  options: [{ flags: "-c, --config <file>", description: "configuration file", default: DEFAULT_CONFIG }],
+  run: async (context) => {
+    const { runServe } = await import("../serve/serve.ts");
+    const configFile = textOption(context, "config") ?? DEFAULT_CONFIG;
+    return { code: await runServe({ configFile, places: placesFromEnvironment(), version: VERSION }) };
+  },
+  render: () => "",
+  exitCode: ({ code }) => code,
+});

@@ -1,0 +1,68 @@
+import { describe } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
+import type { StraySandbox } from "../core/plan-types.ts";
+import type { Runner } from "../core/types.ts";
+import type { SandboxDriver, SandboxInfo } from "../sandbox/port.ts";
+import type { Attendance } from "./attendance.ts";
+import type { Records } from "./records.ts";
+
+interface AdoptDeps {
+  records: Records;
+  attendance: Attendance;
+  log: Logger;
+}
+
+/**
+ * Compares the records of a driver's runners with the sandboxes that the host really has, once at start: what lives is
+ * watched again, what ended meanwhile is recorded as ended.
+ */
+export async function adopt(driver: SandboxDriver, deps: AdoptDeps): Promise<void> {
+  const found = new Map((await driver.list()).map((info) => [info.hex, info]));
+  for (const runner of deps.records.all()) {
+    if (runner.driver === driver.name) adoptOne(runner, found.get(runner.hex), deps);
+  }
+}
+
+function adoptOne(runner: Runner, info: SandboxInfo | undefined, { records, attendance, log }: AdoptDeps): void {
+  const { phase } = runner.sandbox;
+  if (phase !== "starting" && phase !== "running") return;
+  if (info?.state === "running") {
+    if (phase === "starting") {
+      records.apply(runner.id, { kind: "booted", ...(info.address === undefined ? {} : { address: info.address }) });
+    }
+    attendance.attend(runner.id);
+    log.info({ runner: runner.id, agent: runner.agent.phase }, "adopted a running sandbox");
+    return;
+  }
+  if (phase === "starting") {
+    records.apply(runner.id, {
+      kind: "ending",
+      reason: "boot-failed",
+      detail: "the orchestrator ended while the sandbox was being made",
+    });
+    if (info === undefined) records.apply(runner.id, { kind: "sandbox-gone" });
+    return;
+  }
+  const vanished = {
+    code: null,
+    signal: null,
+    reason: "the sandbox was gone when the orchestrator started",
+    at: Date.now(),
+  };
+  records.apply(runner.id, { kind: "sandbox-exited", exit: info?.exit ?? vanished });
+}
+
+/** Sandboxes of this host that no record knows. A driver that cannot be read has none, and says so in the log. */
+export async function findStrays(drivers: SandboxDriver[], records: Records, log: Logger): Promise<StraySandbox[]> {
+  const strays: StraySandbox[] = [];
+  for (const driver of drivers) {
+    try {
+      for (const info of await driver.list()) {
+        if (records.byHex(info.hex) === undefined) strays.push({ driver: driver.name, hex: info.hex });
+      }
+    } catch (error) {
+      log.warn({ driver: driver.name, cause: describe(error) }, "the sandboxes of a driver cannot be listed");
+    }
+  }
+  return strays;
+}

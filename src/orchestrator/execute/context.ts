@@ -1,0 +1,45 @@
+import type { Clock } from "../../base/clock.ts";
+import type { Logger } from "../../base/log.ts";
+import type { RunnerEvent } from "../../core/runner.ts";
+import type { Step, StepKind } from "../../core/steps.ts";
+import type { DriverName, Runner } from "../../core/types.ts";
+import type { ForgeTarget } from "../../forge/port.ts";
+import type { MetadataDocument, SandboxDriver, StepContext } from "../../sandbox/port.ts";
+import type { RunnerSecrets, Store } from "../../store/port.ts";
+import type { Attendance } from "../attendance.ts";
+import type { Records } from "../records.ts";
+
+/** What executors work with. */
+export interface ExecuteDeps {
+  clock: Clock;
+  log: Logger;
+  store: Store;
+  records: Records;
+  attendance: Attendance;
+  target(key: string): ForgeTarget;
+  driver(name: DriverName): SandboxDriver;
+  /** The metadata document of a runner, with its credentials or without. */
+  document(runner: Runner, secrets?: RunnerSecrets): MetadataDocument;
+  /** Files that lie in the sandbox before it starts (the original's `.runner`). */
+  filesBeforeBoot(
+    runner: Runner,
+    secrets?: RunnerSecrets,
+  ): Record<string, { content: string; mode: number }> | undefined;
+}
+
+/**
+ * Carries out one step. It may be repeated after a crash at any point of it, so it begins by looking what is there.
+ * Returns what to record; throws when the outside did not do as asked.
+ */
+export type Executor<K extends StepKind> = (
+  step: Extract<Step, { kind: K }>,
+  deps: ExecuteDeps,
+  context: StepContext,
+) => Promise<RunnerEvent[]>;
+
+/** The record of a step's runner. It exists while one of its steps is in flight. */
+export function recordOf(deps: ExecuteDeps, id: string): Runner {
+  const runner = deps.records.get(id);
+  if (runner === undefined) throw new Error(`no record of runner ${id}`);
+  return runner;
+}

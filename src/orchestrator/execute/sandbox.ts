@@ -1,0 +1,66 @@
+import type { Executor } from "./context.ts";
+import { recordOf } from "./context.ts";
+
+/** Makes and starts the sandbox. A failure leaves nothing of it behind. */
+export const boot: Executor<"boot"> = async (step, deps, context) => {
+  const runner = recordOf(deps, step.runner);
+  const driver = deps.driver(runner.driver);
+  if (runner.sandbox.phase === "starting") {
+    await context.step("remove an earlier try", () => driver.remove(runner.hex, context));
+  }
+  deps.records.apply(runner.id, { kind: "boot-asked" });
+  const secrets = deps.store.secrets(runner.id);
+  const files = deps.filesBeforeBoot(runner, secrets);
+  const { address } = await driver.create(
+    {
+      hex: runner.hex,
+      runnerId: runner.id,
+      pool: runner.pool,
+      memoryMib: runner.memoryMib,
+      vcpus: runner.vcpus,
+      hostname: runner.name,
+      metadata: deps.document(runner),
+      ...(files === undefined ? {} : { files }),
+    },
+    context,
+  );
+  deps.attendance.attend(runner.id);
+  return [{ kind: "booted", ...(address === undefined ? {} : { address }) }];
+};
+
+/** Puts the credentials where the agent looks for them, and tells it to look. */
+export const give: Executor<"give"> = async (step, deps, context) => {
+  const runner = recordOf(deps, step.runner);
+  const secrets = deps.store.secrets(runner.id);
+  if (secrets === undefined) throw new Error(`the credentials of ${runner.id} are not in the store`);
+  await context.step("publish credentials", () =>
+    deps.driver(runner.driver).publish(runner.hex, deps.document(runner, secrets)),
+  );
+  deps.attendance.send(runner.id, { kind: "metadata" });
+  return [{ kind: "credentials-given" }];
+};
+
+/** Takes the credentials out of the metadata once the engine has them. */
+export const withdraw: Executor<"withdraw"> = async (step, deps, context) => {
+  const runner = recordOf(deps, step.runner);
+  await context.step("publish without credentials", () =>
+    deps.driver(runner.driver).publish(runner.hex, deps.document(runner)),
+  );
+  return [{ kind: "credentials-withdrawn" }];
+};
+
+/** Ends the sandbox and removes everything of it. */
+export const destroy: Executor<"destroy"> = async (step, deps, context) => {
+  const runner = recordOf(deps, step.runner);
+  await deps.attendance.release(runner.id);
+  await deps.driver(runner.driver).remove(runner.hex, context);
+  return [{ kind: "sandbox-gone" }];
+};
+
+/** Removes a sandbox of this host that no record knows. */
+export const sweepSandbox: Executor<"sweep-sandbox"> = async (step, deps, context) => {
+  if (deps.records.byHex(step.hex) !== undefined) return [];
+  await deps.driver(step.driver).remove(step.hex, context);
+  deps.log.warn({ driver: step.driver, sandbox: step.hex }, "removed a sandbox of this host that no record knew");
+  return [];
+};

@@ -1,0 +1,266 @@
+import type { Clock, Timer } from "../base/clock.ts";
+import { describe } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
+import { newHex } from "../base/names.ts";
+import { plan, recordFailure, recordRetry, recordSuccess } from "../core/plan.ts";
+import {
+  emptyMemory,
+  type HostCapacity,
+  type Mode,
+  type PlanMemory,
+  type PlanOutput,
+  type PoolView,
+} from "../core/plan-types.ts";
+import { isBusy } from "../core/runner.ts";
+import { LANES, laneKey, type Step } from "../core/steps.ts";
+import type { DriverName } from "../core/types.ts";
+import type { SandboxDriver } from "../sandbox/port.ts";
+import type { Store } from "../store/port.ts";
+import { adopt, findStrays } from "./adopt.ts";
+import type { Attendance } from "./attendance.ts";
+import type { ExecuteDeps } from "./execute/context.ts";
+import { createStepRunner, type FaultPoint } from "./execute/run.ts";
+import type { RecordStep } from "./execute/table.ts";
+import type { LogBook } from "./logs.ts";
+import type { ForgeWatcher } from "./observe.ts";
+import type { Orchestrator } from "./port.ts";
+import type { Records } from "./records.ts";
+
+export interface LoopDeps {
+  hostId: string;
+  clock: Clock;
+  log: Logger;
+  store: Store;
+  records: Records;
+  attendance: Attendance;
+  logs: LogBook;
+  execute: ExecuteDeps;
+  drivers: Map<DriverName, SandboxDriver>;
+  /** Read at every plan, so that a reload only swaps what this returns. */
+  desired: () => { pools: PoolView[]; host: HostCapacity; watchers: Map<string, ForgeWatcher> };
+  /** Called at every point at which a crash must do no harm; tests kill the process there. */
+  faultPoint?: FaultPoint;
+}
+
+/** How often the host is searched for sandboxes that no record knows, and memory is saved. */
+const HOUSEKEEPING = 30_000;
+/** Steps that have begun may end within this time at a shutdown. */
+const FINISH_STEPS = 8_000;
+
+export interface Loop extends Orchestrator {
+  /** Adopts what is there and begins to plan. */
+  start(): Promise<void>;
+  wake(): void;
+  /** Changes what the loop strives for; resolves when no runner is left, for `drain` and `kill`. */
+  windDown(how: "drain" | "kill", signal: AbortSignal): Promise<void>;
+  /** Stops planning and waits for the steps that have begun. Sandboxes go on. */
+  stop(): Promise<void>;
+}
+
+/**
+ * The one loop of the host. It alone plans and records; steps run outside it, at most one per runner and lane, and come
+ * back as changes of records. Everything else (polls, webhooks, agents, exits, the API) only wakes it.
+ */
+export function createLoop(deps: LoopDeps): Loop {
+  const { clock, log, store, records } = deps;
+  const paused = new Set(store.pausedPools());
+  const inFlight = new Set<string>();
+  let memory: PlanMemory = store.loadMemory() ?? emptyMemory();
+  let output: PlanOutput = { steps: [], reasons: [], memory };
+  let strays: { driver: DriverName; hex: string }[] = [];
+  let straysRead = 0;
+  let mode: Mode = "detach";
+  let planned = false;
+  let scheduled = false;
+  let alarm: Timer | undefined;
+  let housekeeping: Timer | undefined;
+  let settled: (() => void)[] = [];
+
+  const runStep = createStepRunner({
+    ...deps.execute,
+    records,
+    store,
+    ...(deps.faultPoint === undefined ? {} : { faultPoint: deps.faultPoint }),
+  });
+
+  const wake = () => {
+    if (scheduled || mode === "detach") return;
+    scheduled = true;
+    setImmediate(() => {
+      scheduled = false;
+      tick();
+    });
+  };
+
+  const tick = () => {
+    if (mode === "detach") return;
+    const began = performance.now();
+    const { pools, host, watchers } = deps.desired();
+    const forges = Object.fromEntries([...watchers].map(([key, watcher]) => [key, watcher.view()]));
+    const known = new Set(records.all().map((runner) => runner.name));
+    const rows = Object.values(forges).flatMap((view) => view.rows ?? []);
+    output = plan({
+      mode,
+      pools: pools.map((view) => ({ ...view, paused: paused.has(view.pool.name) })),
+      host,
+      runners: records.all(),
+      forges,
+      strays: { sandboxes: strays, read: straysRead, rows: rows.filter((row) => !known.has(row.name)) },
+      inFlight,
+      memory,
+      now: clock.uptime(),
+      wall: clock.now(),
+      freshHex: () => newHex(deps.hostId),
+    });
+    memory = output.memory;
+    for (const step of output.steps) carryOut(step);
+    planned = true;
+    records.emit({ kind: "plan", milliseconds: performance.now() - began, steps: output.steps.length });
+    alarm?.cancel();
+    if (output.wakeAt !== undefined) alarm = clock.after(Math.max(output.wakeAt - clock.uptime(), 10), wake);
+    if (records.all().length === 0 && inFlight.size === 0) for (const resolve of settled.splice(0)) resolve();
+  };
+
+  const carryOut = (step: Step) => {
+    if (LANES[step.kind] === "record") recordStep(step as Extract<Step, { kind: RecordStep }>);
+    else launch(step as Exclude<Step, { kind: RecordStep }>);
+  };
+
+  const recordStep = (step: Extract<Step, { kind: RecordStep }>) => {
+    switch (step.kind) {
+      case "create":
+        log.info({ runner: step.runner.id, job: step.runner.jobKey }, "creating a runner");
+        records.add(step.runner);
+        break;
+      case "end":
+        log.info({ runner: step.runner, reason: step.reason, detail: step.detail }, "ending a runner");
+        records.apply(step.runner, { kind: "ending", reason: step.reason, detail: step.detail });
+        break;
+      case "keep":
+        records.apply(step.runner, { kind: "kept" });
+        break;
+      case "close":
+        records.close(step.runner);
+        break;
+    }
+    wake();
+  };
+
+  const launch = (step: Exclude<Step, { kind: RecordStep }>) => {
+    const key = laneKey(step);
+    inFlight.add(key);
+    runStep(step)
+      .then(
+        () => {
+          memory = recordRetry(memory, step, undefined, clock.uptime());
+        },
+        (error: unknown) => failed(step, key, error),
+      )
+      .finally(() => {
+        inFlight.delete(key);
+        wake();
+      });
+  };
+
+  const failed = (step: Exclude<Step, { kind: RecordStep }>, key: string, error: unknown) => {
+    const cause = describe(error);
+    log.warn(
+      { step: step.kind, lane: key, cause, err: log.isLevelEnabled("debug") ? error : undefined },
+      "a step failed",
+    );
+    if (step.kind !== "register" && step.kind !== "boot") {
+      memory = recordRetry(memory, step, cause, clock.uptime());
+      return;
+    }
+    const reason = step.kind === "register" ? "register-failed" : "boot-failed";
+    const runner = records.apply(step.runner, { kind: "ending", reason, detail: cause });
+    if (runner !== undefined) memory = recordFailure(memory, runner.pool, cause, clock.uptime());
+  };
+
+  const houseKeep = async () => {
+    strays = await findStrays([...deps.drivers.values()], records, log);
+    straysRead++;
+    store.saveMemory(memory);
+    wake();
+    if (mode !== "detach") housekeeping = clock.after(HOUSEKEEPING, () => void houseKeep());
+  };
+
+  records.subscribe((event) => {
+    if (event.kind === "runner" && event.change === "listening") memory = recordSuccess(memory, event.runner.pool);
+  });
+
+  return {
+    start: async () => {
+      for (const driver of deps.drivers.values()) {
+        await adopt(driver, { records, attendance: deps.attendance, log });
+      }
+      // What an intent wanted is in its runner's record; the plan finishes or undoes it from there.
+      for (const intent of store.openIntents()) store.endStep(intent.id);
+      mode = "run";
+      await houseKeep();
+    },
+    wake,
+    windDown: async (how, signal) => {
+      mode = "drain";
+      if (how === "kill") {
+        for (const runner of records.all()) {
+          records.apply(runner.id, {
+            kind: "ending",
+            reason: "shutdown",
+            detail: "the orchestrator was told to end everything",
+          });
+        }
+      }
+      await new Promise<void>((resolve) => {
+        settled.push(resolve);
+        signal.addEventListener("abort", () => resolve(), { once: true });
+        wake();
+      });
+    },
+    stop: async () => {
+      mode = "detach";
+      alarm?.cancel();
+      housekeeping?.cancel();
+      const end = clock.uptime() + FINISH_STEPS;
+      while (inFlight.size > 0 && clock.uptime() < end) await clock.sleep(20);
+      store.saveMemory(memory);
+    },
+
+    pools: () => deps.desired().pools.map((view) => ({ ...view, paused: paused.has(view.pool.name) })),
+    runners: () => records.all(),
+    reasons: () => output.reasons,
+    memory: () => memory,
+    targets: () => [...deps.desired().watchers.values()].map((watcher) => watcher.health()),
+    history: (limit) => store.history(limit),
+    started: () => planned,
+    pause: (pool) => {
+      paused.add(pool);
+      store.setPaused(pool, true);
+      wake();
+    },
+    resume: (pool) => {
+      paused.delete(pool);
+      store.setPaused(pool, false);
+      wake();
+    },
+    stopRunner: (id, force) => {
+      const runner = records.get(id);
+      if (runner === undefined) return "unknown";
+      if (isBusy(runner) && !force) return "busy";
+      records.apply(id, { kind: "ending", reason: "forced", detail: "an operator ended it" });
+      wake();
+      return "ending";
+    },
+    logs: async (id, bytes) => {
+      const hex = /[0-9a-f]{24}$/.exec(id)?.[0];
+      if (hex === undefined) return undefined;
+      const runner = records.get(id);
+      const engine = deps.logs.tail(hex, bytes);
+      if (runner === undefined) return engine === "" ? undefined : { engine, console: "" };
+      const driver = deps.drivers.get(runner.driver);
+      const text = await driver?.console(hex, bytes).catch(() => "");
+      return { engine, console: text ?? "" };
+    },
+    subscribe: (listener) => records.subscribe(listener),
+  };
+}

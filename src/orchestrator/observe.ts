@@ -1,0 +1,164 @@
+import type { Clock, Timer } from "../base/clock.ts";
+import { describe } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
+import { isOurs } from "../base/names.ts";
+import type { ForgeView } from "../core/plan-types.ts";
+import type { Job } from "../core/types.ts";
+import type { ForgeCapabilities, ForgeTarget } from "../forge/port.ts";
+import type { OrchestratorEvent, TargetHealth } from "./port.ts";
+
+interface WatcherOptions {
+  target: ForgeTarget;
+  hostId: string;
+  /** Union of the labels of all pools at this target, read at each poll. */
+  labels: () => string[];
+  /** Milliseconds between reads of the queue; rows are read every sixth time and when asked for. */
+  interval: number;
+  clock: Clock;
+  log: Logger;
+  wake: () => void;
+  emit: (event: OrchestratorEvent) => void;
+}
+
+/** Reads one target again and again, and holds what it said last. */
+export interface ForgeWatcher {
+  view(): ForgeView;
+  health(): TargetHealth;
+  /** What the forge's version offers; undefined until it answered once. */
+  capabilities(): ForgeCapabilities | undefined;
+  /** Takes in what a webhook said; `completed` removes the job. */
+  observe(job: Omit<Job, "since" | "at">, gone: boolean): void;
+  /** Reads queue and rows now instead of at the next turn. */
+  poke(): void;
+  stop(): Promise<void>;
+}
+
+const ROWS_EVERY = 6;
+const POLL_TIMEOUT = 60_000;
+
+export function watchForge(options: WatcherOptions): ForgeWatcher {
+  const { target, clock, log } = options;
+  const view: ForgeView = {
+    health: "frozen",
+    reason: "not read yet",
+    jobs: [],
+    jobsRead: 0,
+    rowsRead: 0,
+    bindsJobs: false,
+    listsQueue: true,
+  };
+  let capabilities: ForgeCapabilities | undefined;
+  let lastGoodAt: number | undefined;
+  let announced: string | undefined;
+  /** Jobs that a webhook brought, by key, with the uptime of its arrival: newer than a read that began before it. */
+  const pushed = new Map<string, number>();
+  const abort = new AbortController();
+  let timer: Timer | undefined;
+  let running: Promise<void> | undefined;
+  let again = false;
+  let round = 0;
+
+  const health = (): TargetHealth => ({
+    key: target.key,
+    url: target.url,
+    health: view.health,
+    ...(view.reason === undefined ? {} : { reason: view.reason }),
+    ...(capabilities === undefined ? {} : { mode: `${capabilities.flavour} ${capabilities.version}` }),
+    ...(lastGoodAt === undefined ? {} : { lastGoodAt }),
+  });
+
+  /** One log line per change of state, not per try. */
+  const announce = () => {
+    const state = view.health === "ok" ? "ok" : `frozen: ${view.reason ?? ""}`;
+    if (state === announced) return;
+    if (view.health === "ok") log.info({ target: target.key, version: capabilities?.version }, "the forge answers");
+    else
+      log.warn(
+        { target: target.key, reason: view.reason },
+        "the forge cannot be read; scaling of its pools stands still",
+      );
+    announced = state;
+    options.emit({ kind: "forge", target: health() });
+  };
+
+  const read = async () => {
+    const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(POLL_TIMEOUT)]);
+    const began = clock.uptime();
+    try {
+      capabilities = await target.capabilities(signal);
+      view.bindsJobs = capabilities.bindsJobs;
+      view.listsQueue = capabilities.listsQueue;
+      if (capabilities.listsQueue) takeJobs(await target.jobs(options.labels(), signal), began);
+      if (capabilities.listsRunners && round++ % ROWS_EVERY === 0) {
+        const rows = await target.runners(signal);
+        view.rows = rows.filter((row) => isOurs(row.name, options.hostId));
+        view.rowsRead++;
+      }
+      view.health = "ok";
+      delete view.reason;
+      lastGoodAt = clock.now();
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      view.health = "frozen";
+      view.reason = describe(error);
+      target.refresh();
+    }
+    announce();
+    options.wake();
+  };
+
+  const takeJobs = (jobs: Omit<Job, "since" | "at">[], began: number) => {
+    const known = new Map(view.jobs.map((job) => [job.key, job]));
+    const fresh = new Map<string, Job>();
+    for (const job of jobs) {
+      const before = known.get(job.key);
+      fresh.set(job.key, { ...job, since: before?.since ?? clock.uptime(), at: before?.at ?? clock.now() });
+    }
+    for (const [key, at] of pushed) {
+      const job = known.get(key);
+      if (at > began && job !== undefined && !fresh.has(key)) fresh.set(key, job);
+      if (at <= began) pushed.delete(key);
+    }
+    view.jobs = [...fresh.values()];
+    view.jobsRead++;
+  };
+
+  const turn = () => {
+    timer?.cancel();
+    if (running !== undefined) {
+      again = true;
+      return;
+    }
+    running = read().finally(() => {
+      running = undefined;
+      if (abort.signal.aborted) return;
+      const wait = again ? 0 : options.interval * (0.9 + Math.random() * 0.2);
+      again = false;
+      timer = clock.after(wait, turn);
+    });
+  };
+  turn();
+
+  return {
+    view: () => view,
+    health,
+    capabilities: () => capabilities,
+    observe: (job, gone) => {
+      const before = view.jobs.find((known) => known.key === job.key);
+      const others = view.jobs.filter((known) => known.key !== job.key);
+      if (!gone) others.push({ ...job, since: before?.since ?? clock.uptime(), at: before?.at ?? clock.now() });
+      view.jobs = others;
+      pushed.set(job.key, clock.uptime());
+      options.wake();
+    },
+    poke: () => {
+      round = 0;
+      turn();
+    },
+    stop: async () => {
+      abort.abort();
+      timer?.cancel();
+      await running;
+    },
+  };
+}

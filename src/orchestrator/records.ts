@@ -1,0 +1,96 @@
+import type { Clock } from "../base/clock.ts";
+import type { Logger } from "../base/log.ts";
+import { applyEvent, type RunnerEvent } from "../core/runner.ts";
+import type { Runner } from "../core/types.ts";
+import type { Store } from "../store/port.ts";
+import type { OrchestratorEvent } from "./port.ts";
+
+/** The records of all runners that are not closed: memory first, the store behind it, listeners after both. */
+export interface Records {
+  get(id: string): Runner | undefined;
+  all(): Runner[];
+  byHex(hex: string): Runner | undefined;
+  add(runner: Runner): void;
+  /** Applies an event and saves the result; undefined when the runner is not known any more. */
+  apply(id: string, event: RunnerEvent): Runner | undefined;
+  /** Like `apply`, for the agent's event number `seq`: repeated ones change nothing. */
+  hear(id: string, seq: number, events: RunnerEvent[]): void;
+  /** Applies events in memory and hands the result to `save`, which writes it together with something else. */
+  applyWith(id: string, events: RunnerEvent[], save: (runner: Runner) => void): void;
+  close(id: string): void;
+  subscribe(listener: (event: OrchestratorEvent) => void): () => void;
+  emit(event: OrchestratorEvent): void;
+}
+
+export function createRecords(deps: { store: Store; clock: Clock; log: Logger }): Records {
+  const { store, clock, log } = deps;
+  const runners = new Map<string, Runner>();
+  const hexes = new Map<string, string>();
+  const listeners = new Set<(event: OrchestratorEvent) => void>();
+  const keep = (runner: Runner) => {
+    runners.set(runner.id, runner);
+    hexes.set(runner.hex, runner.id);
+  };
+  for (const runner of store.runners()) keep(runner);
+
+  const emit = (event: OrchestratorEvent) => {
+    for (const listener of listeners) {
+      try {
+        listener(event);
+      } catch (error) {
+        log.error({ err: error, event: event.kind }, "a listener failed");
+      }
+    }
+  };
+
+  const applyWith = (id: string, events: RunnerEvent[], save: (runner: Runner) => void): Runner | undefined => {
+    const before = runners.get(id);
+    if (before === undefined) return undefined;
+    const time = { now: clock.uptime(), at: clock.now() };
+    let runner = before;
+    for (const event of events) runner = applyEvent(runner, event, time);
+    save(runner);
+    keep(runner);
+    if (runner !== before) {
+      for (const event of events) {
+        log.debug({ runner: id, change: event.kind }, "runner changed");
+        emit({ kind: "runner", change: event.kind, runner, at: time.at });
+      }
+    }
+    return runner;
+  };
+
+  return {
+    get: (id) => runners.get(id),
+    all: () => [...runners.values()],
+    byHex: (hex) => runners.get(hexes.get(hex) ?? ""),
+    add: (runner) => {
+      store.saveRunner(runner);
+      keep(runner);
+      emit({ kind: "runner", change: "created", runner, at: clock.now() });
+    },
+    apply: (id, event) => applyWith(id, [event], (runner) => store.saveRunner(runner)),
+    hear: (id, seq, events) => {
+      const before = runners.get(id);
+      if (before === undefined || seq < (before.heard ?? 0)) return;
+      runners.set(id, { ...before, heard: seq + 1 });
+      applyWith(id, events, (runner) => store.saveRunner(runner));
+    },
+    applyWith: (id, events, save) => void applyWith(id, events, save),
+    close: (id) => {
+      const runner = runners.get(id);
+      if (runner === undefined) return;
+      const at = clock.now();
+      const closed = { ...runner, timeline: { ...runner.timeline, destroyed: runner.timeline.destroyed ?? at } };
+      store.closeRunner(closed, at);
+      runners.delete(id);
+      hexes.delete(runner.hex);
+      emit({ kind: "closed", runner: closed, at });
+    },
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    emit,
+  };
+}

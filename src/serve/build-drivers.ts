@@ -1,0 +1,114 @@
+import type { Clock } from "../base/clock.ts";
+import type { Logger } from "../base/log.ts";
+import type { Places } from "../base/names.ts";
+import type { Settings } from "../core/settings.ts";
+import type { DriverName } from "../core/types.ts";
+import { buildImage } from "../image/build/build.ts";
+import { createImages } from "../image/store/images.ts";
+import { createRootDisks } from "../image/store/root-disks.ts";
+import { createMetadataPublisher } from "../metadata/publisher.ts";
+import { createEmbeddedNetwork } from "../network/embedded/network.ts";
+import type { Network } from "../network/port.ts";
+import { createFakeDriver } from "../sandbox/fake/driver.ts";
+import type { SandboxDriver } from "../sandbox/port.ts";
+import { createQemuDriver, type QemuPool } from "../sandbox/qemu/driver.ts";
+import { agentCommand, imageSources } from "./programs.ts";
+
+interface BuildDeps {
+  /** Read whenever a driver needs them, so that a reload takes effect. */
+  settings: () => Settings;
+  places: Places;
+  hostId: string;
+  clock: Clock;
+  log: Logger;
+}
+
+export interface Drivers {
+  byName: Map<DriverName, SandboxDriver>;
+  /** Takes over what the drivers keep of the settings; after every change of them. */
+  apply(): Promise<void>;
+  /** Sandboxes go on; with `remove` what they share goes too, once none is left. */
+  close(options: { remove: boolean }): Promise<void>;
+}
+
+/** One driver for every kind that a pool names. */
+export function buildDrivers(deps: BuildDeps): Drivers {
+  const byName = new Map<DriverName, SandboxDriver>();
+  const names = new Set(deps.settings().pools.map((pool) => pool.driver));
+  let network: Network | undefined;
+  if (names.has("fake")) byName.set("fake", createFakeDriver({ ...deps, command: fakeCommand }));
+  if (names.has("qemu")) {
+    const { subnet, dns } = deps.settings().network;
+    network = createEmbeddedNetwork({ ...deps, subnet, nameservers: dns });
+    byName.set("qemu", qemuDriver(deps, network));
+  }
+  return {
+    byName,
+    apply: async () => await network?.allow({ allow: alwaysReachable(deps.settings()) }),
+    close: async (options) => {
+      for (const driver of byName.values()) await driver.close();
+      await network?.close(options);
+    },
+  };
+}
+
+function qemuDriver(deps: BuildDeps, network: Network): SandboxDriver {
+  const { places, clock } = deps;
+  const images = createImages({
+    places,
+    build: (name, signal, progress) =>
+      buildImage(imageSources(deps.settings().guest), { places, signal, progress, name }),
+  });
+  return createQemuDriver({
+    ...deps,
+    pools: () => qemuPools(deps.settings(), places),
+    images,
+    network,
+    metadata: createMetadataPublisher({ network, clock }),
+  });
+}
+
+/** Image of pools that name none. */
+const DEFAULT_IMAGE = "local:default";
+
+function qemuPools(settings: Settings, places: Places): Map<string, QemuPool> {
+  const pools = new Map<string, QemuPool>();
+  for (const { name, image, qemu } of settings.pools) {
+    if (qemu === undefined) continue;
+    const { diskSizeMib, ...own } = qemu;
+    pools.set(name, {
+      ...own,
+      image: image ?? DEFAULT_IMAGE,
+      disks: createRootDisks({ places, sizeMib: diskSizeMib }),
+    });
+  }
+  return pools;
+}
+
+/** The forges, and the proxies through which guests reach them. */
+function alwaysReachable(settings: Settings): { host: string; port: number }[] {
+  const proxies = Object.entries(settings.guest.env).filter(([name]) => /^https?_proxy$/i.test(name));
+  const urls = [...settings.targets.map(({ url }) => url), ...proxies.map(([, url]) => url)];
+  return urls
+    .filter((url) => URL.canParse(url))
+    .map((text) => {
+      const url = new URL(text);
+      return {
+        host: url.hostname.replace(/^\[|\]$/g, ""),
+        port: Number(url.port) || (url.protocol === "https:" ? 443 : 80),
+      };
+    });
+}
+
+function fakeCommand(own: { channel: string; metadata: string; work: string }): string[] {
+  return [
+    ...agentCommand(),
+    "runner",
+    `--channel=unix:${own.channel}`,
+    `--metadata=unix:${own.metadata}`,
+    `--work-dir=${own.work}`,
+    `--config=${own.work}/config.yaml`,
+    "--owner=root",
+    "--group=root",
+  ];
+}

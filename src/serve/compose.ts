@@ -1,0 +1,190 @@
+import { cpus, totalmem } from "node:os";
+import { join } from "node:path";
+import type { Clock } from "../base/clock.ts";
+import { describe } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
+import type { Places } from "../base/names.ts";
+import type { HostCapacity, PoolView } from "../core/plan-types.ts";
+import { poolOf, type Settings } from "../core/settings.ts";
+import type { DriverName } from "../core/types.ts";
+import { createAttendance } from "../orchestrator/attendance.ts";
+import type { ExecuteDeps } from "../orchestrator/execute/context.ts";
+import type { FaultPoint } from "../orchestrator/execute/run.ts";
+import { createLogBook } from "../orchestrator/logs.ts";
+import { createLoop, type Loop } from "../orchestrator/loop.ts";
+import type { Orchestrator } from "../orchestrator/port.ts";
+import { createRecords } from "../orchestrator/records.ts";
+import type { SandboxDriver } from "../sandbox/port.ts";
+import { openStore } from "../store/sqlite.ts";
+import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
+import { buildDrivers } from "./build-drivers.ts";
+import { documentOf } from "./documents.ts";
+import { keepDrivers } from "./drivers.ts";
+import { createTargets, type Targets } from "./targets.ts";
+
+interface ComposeOptions {
+  settings: Settings;
+  places: Places;
+  hostId: string;
+  boot: string;
+  clock: Clock;
+  log: Logger;
+  faultPoint?: FaultPoint;
+  /** Instead of the drivers that the pools name; for tests. */
+  drivers?: Map<DriverName, SandboxDriver>;
+}
+
+/** The whole orchestrator, built but not started. */
+export interface Composition {
+  orchestrator: Orchestrator;
+  metrics: Metrics;
+  targets: Targets;
+  start(): Promise<void>;
+  /** Takes new settings; what runs goes on. */
+  reload(settings: Settings): void;
+  /** Ends planning: at once (`detach`), after running jobs (`drain`, at most `timeout` milliseconds) or with them (`kill`). */
+  stop(how: Settings["shutdown"], timeout: number): Promise<void>;
+  /** Gives back everything this process holds. Sandboxes go on. */
+  close(): Promise<void>;
+}
+
+/** Memory that stays with the host when the configuration does not say. */
+const RESERVED_MIB = 1024;
+/** Virtual CPUs per real one: jobs wait for networks and disks more than they compute. */
+const CPU_OVERCOMMIT = 4;
+
+export async function compose(options: ComposeOptions): Promise<Composition> {
+  const { places, clock, log } = options;
+  let { settings } = options;
+  const store = openStore({ path: join(places.state, "state.db"), clock, boot: options.boot, log });
+  const logs = createLogBook(join(places.state, "logs"));
+  const records = createRecords({ store, clock, log });
+  const built = options.drivers === undefined ? buildDrivers({ ...options, settings: () => settings }) : undefined;
+  const drivers = options.drivers ?? built?.byName ?? new Map<DriverName, SandboxDriver>();
+  await built?.apply();
+  let loop: Loop | undefined;
+  const wake = () => loop?.wake();
+  let metrics: Metrics | undefined;
+  /** Whether what sandboxes share goes away at the end. */
+  let remove = false;
+
+  const driver = (name: DriverName): SandboxDriver => {
+    const found = drivers.get(name);
+    if (found === undefined) throw new Error(`no pool uses the driver ${name} any more`);
+    return found;
+  };
+  const attendance = createAttendance({ records, logs, driver, clock, log, wake });
+  const targets = createTargets({
+    hostId: options.hostId,
+    clock,
+    log,
+    records,
+    wake,
+    onRequest: (request) => metrics?.forgeRequest(request),
+  });
+  const flavourAt = (target: string) => targets.watchers().get(target)?.capabilities()?.flavour ?? "gitea";
+  const execute: ExecuteDeps = {
+    clock,
+    log,
+    store,
+    records,
+    attendance,
+    target: (key) => targets.target(key),
+    driver,
+    document: (runner, secrets) =>
+      documentOf(
+        runner,
+        settings,
+        { target: targets.target(runner.target), flavour: flavourAt(runner.target) },
+        secrets,
+      ),
+    filesBeforeBoot: () => undefined,
+  };
+  const keeper = keepDrivers({
+    drivers,
+    clock,
+    log,
+    wake,
+    // Sandboxes of the process before this one are served their metadata again.
+    onReady: (ready) => {
+      for (const runner of records.all()) {
+        if (runner.driver !== ready.name || runner.sandbox.phase !== "running") continue;
+        const secrets = runner.credentials === "given" ? store.secrets(runner.id) : undefined;
+        ready
+          .publish(runner.hex, execute.document(runner, secrets))
+          .catch((error: unknown) =>
+            log.warn({ runner: runner.id, cause: describe(error) }, "metadata not served again"),
+          );
+      }
+    },
+  });
+  const desired = () => ({
+    pools: settings.pools.map((pool): PoolView => {
+      const { usable, detail, bootFactor = 1 } = keeper.state(pool.driver);
+      const limits = { ...pool.limits, boot: pool.limits.boot * bootFactor };
+      return {
+        pool: { ...poolOf(pool, flavourAt(pool.target)), limits },
+        paused: false,
+        usable,
+        ...(usable ? {} : { detail }),
+      };
+    }),
+    host: capacity(settings),
+    watchers: targets.watchers(),
+  });
+  loop = createLoop({
+    hostId: options.hostId,
+    clock,
+    log,
+    store,
+    records,
+    attendance,
+    logs,
+    execute,
+    drivers,
+    desired,
+    ...(options.faultPoint === undefined ? {} : { faultPoint: options.faultPoint }),
+  });
+  const started = loop;
+  metrics = createMetrics(started);
+
+  return {
+    orchestrator: started,
+    metrics,
+    targets,
+    start: async () => {
+      targets.update(settings);
+      await started.start();
+    },
+    reload: (next) => {
+      settings = next;
+      targets.update(next);
+      built
+        ?.apply()
+        .catch((error: unknown) => log.error({ cause: describe(error) }, "the network did not take the new settings"));
+      log.level = next.logLevel;
+      wake();
+    },
+    stop: async (how, timeout) => {
+      remove = how !== "detach";
+      if (how !== "detach") await started.windDown(how, AbortSignal.timeout(timeout));
+      await started.stop();
+    },
+    close: async () => {
+      await keeper.stop();
+      await attendance.close();
+      await targets.stop();
+      await built?.close({ remove });
+      for (const each of options.drivers?.values() ?? []) await each.close();
+      logs.close();
+      store.close();
+    },
+  };
+}
+
+function capacity(settings: Settings): HostCapacity {
+  return {
+    memoryMib: settings.host.memoryMib ?? Math.max(Math.floor(totalmem() / 2 ** 20) - RESERVED_MIB, 256),
+    vcpus: settings.host.vcpus ?? cpus().length * CPU_OVERCOMMIT,
+  };
+}

@@ -1,0 +1,29 @@
+import type { WebhookAnswer } from "../api/port.ts";
+import type { Logger } from "../base/log.ts";
+import { openSecret } from "../config/secret.ts";
+import { createWebhookReader, WebhookError } from "../forge/webhook.ts";
+import type { Targets } from "./targets.ts";
+
+/**
+ * Takes signed webhooks into the forges' views. A queued job is planned for at once; any other signed word is a good
+ * moment to read the queue. What arrives late or twice changes nothing.
+ */
+export function createWebhookReceiver(secretFile: string, targets: Targets, log: Logger) {
+  const secret = openSecret({ kind: "file", path: secretFile });
+  const reader = createWebhookReader({ secret: () => secret.read(), targets: () => targets.list() });
+
+  return (headers: Headers, body: Uint8Array): WebhookAnswer => {
+    try {
+      const observation = reader.read(headers, body);
+      log.debug({ delivery: observation.delivery, kind: observation.kind, note: observation.note }, "webhook");
+      const watchers = targets.watchers();
+      for (const job of observation.jobs) watchers.get(job.target)?.observe(job, observation.kind === "completed");
+      if (observation.kind === "other") for (const watcher of watchers.values()) watcher.poke();
+      return { status: 202, message: observation.note };
+    } catch (error) {
+      if (!(error instanceof WebhookError)) throw error;
+      log.warn({ code: error.code, cause: error.message }, "a webhook was refused");
+      return { status: error.status, message: error.message };
+    }
+  };
+}

@@ -1,0 +1,70 @@
+import { describe, expect, it } from "vitest";
+import {
+  eventually,
+  FAKE_POOL,
+  giteaWithRepository,
+  startOrchestrator,
+  temporaryDirectory,
+} from "../../support/orchestrator.ts";
+import { createScriptedDriver } from "../../support/scripted/driver.ts";
+
+const THREE_JOBS = `
+on: push
+jobs:
+  build:
+    runs-on: linux
+    steps: [{ run: "true" }]
+  test:
+    runs-on: linux
+    steps: [{ run: "true" }]
+  deploy:
+    needs: [build, test]
+    runs-on: linux
+    steps: [{ run: "true" }]
+`;
+
+describe("the loop, on a forge simulator", () => {
+  it("runs every job on a runner of its own and leaves nothing", async () => {
+    using directory = temporaryDirectory();
+    const { forge, token } = await giteaWithRepository();
+    await using _ = forge;
+    const scripted = createScriptedDriver({ bootTime: 5, fetchInterval: 10, jobTime: 20 });
+    const orchestrator = await startOrchestrator({
+      directory: directory.path,
+      forge,
+      token,
+      pools: [FAKE_POOL],
+      drivers: new Map([["fake", scripted.driver]]),
+    });
+    const run = await forge.pushWorkflow({ repository: "org/app", yaml: THREE_JOBS });
+    expect(await run.finished(AbortSignal.timeout(20_000))).toEqual({
+      build: "success",
+      test: "success",
+      deploy: "success",
+    });
+    await eventually("all records closed", () => orchestrator.orchestrator.runners().length === 0);
+
+    const names = forge.jobs().flatMap((job) => job.attempts.map((attempt) => attempt.runner.name));
+    expect(new Set(names).size).toBe(3);
+    expect(forge.runners("existing")).toEqual([]);
+    expect(scripted.running()).toBe(0);
+    const history = orchestrator.orchestrator.history(10);
+    expect(history.map(({ runner }) => runner.ending?.reason)).toEqual(["finished", "finished", "finished"]);
+    for (const { runner } of history) {
+      expect(Object.keys(runner.timeline)).toEqual(
+        expect.arrayContaining([
+          "observed",
+          "registered",
+          "started",
+          "ready",
+          "assigned",
+          "first_step",
+          "finished",
+          "destroyed",
+        ]),
+      );
+    }
+    await orchestrator.stop("detach", 0);
+    await orchestrator.close();
+  });
+});
