@@ -38,8 +38,8 @@ export interface WorkflowDefinition {
 export function parseWorkflow(text: string): WorkflowDefinition {
   const result = Workflow.safeParse(readYaml(text));
   if (!result.success) throw invalid(z.prettifyError(result.error));
-  const workflow = result.data;
-  const jobs = Object.entries(workflow.jobs).map(([key, job]): JobDefinition => {
+  const { jobs: given, ...shared } = result.data;
+  const jobs = Object.entries(given).map(([key, job]): JobDefinition => {
     const { needs, ...alone } = job;
     return {
       key,
@@ -48,15 +48,15 @@ export function parseWorkflow(text: string): WorkflowDefinition {
       runsOn: labels(job["runs-on"]),
       condition: job.if === undefined ? undefined : String(job.if),
       stepNames: job.steps.map((step) => step.name ?? step.uses ?? step.run?.split("\n")[0] ?? ""),
-      workflow: stringify({ ...workflow, jobs: { [key]: alone } }),
+      workflow: stringify({ ...shared, jobs: { [key]: alone } }, { lineWidth: 0, aliasDuplicateObjects: false }),
     };
   });
   if (jobs.length === 0) throw invalid("it has no jobs");
   for (const job of jobs) {
-    const missing = job.needs.find((need) => !Object.hasOwn(workflow.jobs, need));
+    const missing = job.needs.find((need) => !Object.hasOwn(given, need));
     if (missing !== undefined) throw invalid(`job "${job.key}" needs "${missing}", which is not in it`);
   }
-  return { name: workflow.name, jobs };
+  return { name: shared.name, jobs };
 }
 
 /** The decision of a job's `if` once its needs are done; `ask` leaves an expression to the runner, as forges do. */
@@ -89,7 +89,7 @@ export function decide(condition: string | undefined, needs: string[], ancestors
 
 function readYaml(text: string): unknown {
   try {
-    return parse(text);
+    return parse(text, { merge: true });
   } catch (error) {
     throw invalid("it is not YAML", error);
   }

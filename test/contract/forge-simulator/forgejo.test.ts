@@ -189,7 +189,8 @@ describe("FetchSingleTask", () => {
       headers: { "content-type": type, "x-runner-uuid": runner.uuid, "x-runner-token": runner.token },
       body: JSON.stringify(body),
     });
-    return { status: answer.status, body: await answer.json() };
+    const json: ReturnType<typeof JSON.parse> = await answer.json();
+    return { status: answer.status, body: json };
   };
 
   it("takes only the job of the handle, in JSON", async () => {
