@@ -1,4 +1,16 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type Scalar } from "yaml";
+import {
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type Scalar,
+  type YAMLError,
+} from "yaml";
 import { expand } from "./environment.ts";
 import { isSecret, type Path, quote } from "./problems.ts";
 
@@ -24,8 +36,9 @@ export interface ConfigDocument {
   findings: Finding[];
   /** How an unquoted number, `true` or `false` was written. */
   source(path: Path): string | undefined;
-  /** Position of a key, or of what stands nearest around it. */
+  /** Position of a single value; else of its key, or of what stands nearest around it. */
   locate(path: Path): Position;
+  locateKey(path: Path): Position;
 }
 
 /** Bounds for what aliases expand to; no sensible file comes near. */
@@ -45,6 +58,7 @@ export function parseConfig(text: string, env: NodeJS.ProcessEnv): ConfigDocumen
     findings: [],
     source: () => undefined,
     locate: () => ({ line: 1, column: 1 }),
+    locateKey: () => ({ line: 1, column: 1 }),
   });
   try {
     // The library compares every key with every other, which takes minutes in a hostile file: `Reader` finds duplicates.
@@ -52,29 +66,21 @@ export function parseConfig(text: string, env: NodeJS.ProcessEnv): ConfigDocumen
       lineCounter: lines,
       prettyErrors: false,
       uniqueKeys: false,
-      logLevel: "silent",
+      logLevel: "error",
     });
-    if (document.errors.length > 0) {
-      const syntax = document.errors.map((error) => ({
-        path: [],
-        position: position(error.pos[0]),
-        message: syntaxMessage(error.code),
-      }));
-      return { ...failed(""), syntax };
-    }
-    const reader = new Reader(env, position, (alias) => (isAlias(alias) ? alias.resolve(document) : undefined));
+    if (document.errors.length > 0) return { ...failed(""), syntax: syntaxErrors(document.errors, text, position) };
+    const reader = new Reader(env, position);
     const value = reader.read(document.contents, [], "plain");
     return {
       value,
       syntax: [],
       findings: reader.findings,
       source: (path) => reader.sources.get(JSON.stringify(path)),
-      locate: (path) => position(reader.offset(path)),
+      locate: (path) => position(reader.values.get(JSON.stringify(path)) ?? reader.offset(path)),
+      locateKey: (path) => position(reader.offset(path)),
     };
   } catch (error) {
     if (error instanceof TooMuch) return failed(error.message, error.offset);
-    // The library recurses: a few thousand opening brackets exhaust the stack.
-    if (error instanceof RangeError) return failed("nested too deeply");
     throw error;
   }
 }
@@ -93,20 +99,17 @@ type Mode = "plain" | "kept" | "raw";
 class Reader {
   readonly findings: Finding[] = [];
   readonly sources = new Map<string, string>();
+  /** Where single values stand that are not empty. */
+  readonly values = new Map<string, number>();
   private readonly offsets = new Map<string, number>();
   private readonly env: NodeJS.ProcessEnv;
   private readonly position: (offset: number) => Position;
-  private readonly resolve: (alias: Node) => Node | undefined;
+  private readonly anchors = new Map<string, Node>();
   private nodes = 0;
 
-  constructor(
-    env: NodeJS.ProcessEnv,
-    position: (offset: number) => Position,
-    resolve: (alias: Node) => Node | undefined,
-  ) {
+  constructor(env: NodeJS.ProcessEnv, position: (offset: number) => Position) {
     this.env = env;
     this.position = position;
-    this.resolve = resolve;
   }
 
   offset(path: Path): number {
@@ -118,7 +121,7 @@ class Reader {
   }
 
   read(node: unknown, path: Path, mode: Mode): unknown {
-    const target = isAlias(node) ? this.resolve(node) : node;
+    const target = this.resolve(node, path);
     const offset = (target as Node | null | undefined)?.range?.[0] ?? this.offset(path);
     if (++this.nodes > MOST_NODES) throw new TooMuch("the file expands to too many values", offset);
     if (path.length > DEEPEST) throw new TooMuch("nested too deeply", offset);
@@ -158,7 +161,7 @@ class Reader {
 
   /** `<<: *defaults` or a list of such: what is there already wins. */
   private merge(node: Node, into: Record<string, unknown>, path: Path, mode: Mode): void {
-    const source = isAlias(node) ? this.resolve(node) : node;
+    const source = this.resolve(node, path);
     if (++this.nodes > MOST_NODES || path.length > DEEPEST) throw new TooMuch("the file expands to too many values", 0);
     if (isSeq(source)) {
       for (const item of source.items) this.merge(item as Node, into, [...path, "<<"], mode);
@@ -174,14 +177,27 @@ class Reader {
     Object.assign(into, this.readMap(fresh, place, mode));
   }
 
+  /** Anchors stand before their aliases, and the file is read in its order. */
+  private resolve(node: unknown, path: Path): unknown {
+    if (isAlias(node)) {
+      const target = this.anchors.get(node.source);
+      if (target === undefined)
+        this.found(path, node.range?.[0] ?? 0, "this alias names no anchor that stands before it");
+      return target;
+    }
+    if (isNode(node) && node.anchor !== undefined) this.anchors.set(node.anchor, node);
+    return node;
+  }
+
   private readScalar(scalar: Scalar, path: Path, mode: Mode): unknown {
     const { value } = scalar;
     const plain = scalar.type === "PLAIN";
+    const offset = scalar.range?.[0] ?? this.offset(path);
+    if (value !== null) this.values.set(JSON.stringify(path), offset);
     if (mode === "raw") return value;
     const text = plain ? (scalar.source ?? "") : typeof value === "string" ? value : undefined;
     if (text?.includes("$")) {
-      const offset = scalar.range?.[0] ?? this.offset(path);
-      const expansion = expand(text, this.env, isSecret(path));
+      const expansion = expand(text, this.env, isSecret(path, text));
       for (const problem of expansion.problems) this.found(path, offset, problem);
       return plain ? this.typed(expansion.text, path) : expansion.text;
     }
@@ -222,13 +238,27 @@ function keyText(key: unknown): string | undefined {
   return key.source !== undefined && key.source !== "" ? key.source : undefined;
 }
 
+/** One error for each line: the library reports what follows from the first as well. */
+function syntaxErrors(errors: YAMLError[], text: string, position: (offset: number) => Position): Finding[] {
+  const lines = new Map<number, Finding>();
+  for (const { code, pos } of errors) {
+    const place = position(pos[0]);
+    const isVariable = text.slice(pos[0] - 1, pos[0] + 1) === "${";
+    const message = isVariable
+      ? "not valid YAML: a ${NAME} inside of braces or brackets needs quotes"
+      : syntaxMessage(code);
+    if (!lines.has(place.line)) lines.set(place.line, { path: [], position: place, message });
+  }
+  return [...lines.values()];
+}
+
 /** Own words, since the library's can contain what stood in the file. */
 function syntaxMessage(code: string): string {
   const known: Record<string, string> = {
     BAD_INDENT: "the indentation does not fit the lines above",
     TAB_AS_INDENT: "indented with a tab; YAML wants spaces",
     MISSING_CHAR: "a character is missing: a closing quote or bracket, a colon or a comma",
-    BAD_ALIAS: "this alias names no anchor that stands before it",
+    BAD_ALIAS: "an alias is * and the name of an anchor",
     BAD_DQ_ESCAPE: "a backslash sequence that YAML does not know; use single quotes for a plain backslash",
     BAD_PROP_ORDER: "an anchor or tag stands in the wrong place",
     BAD_SCALAR_START: "a value cannot start with this character; put it in quotes",
@@ -238,6 +268,8 @@ function syntaxMessage(code: string): string {
     KEY_OVER_1024_CHARS: "a key is longer than 1024 characters; a quote may be missing",
     MULTILINE_IMPLICIT_KEY: "a colon is missing after this key, or a quote does not end",
     MULTIPLE_ANCHORS: "one value has several anchors",
+    MULTIPLE_TAGS: "one value has several tags",
+    RESOURCE_EXHAUSTION: "nested too deeply",
     MULTIPLE_DOCS: "there are several documents (---) in the file; keep one",
     UNEXPECTED_TOKEN: "something stands here that does not belong here; a quote, colon or bracket may be missing",
   };

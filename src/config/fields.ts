@@ -32,10 +32,10 @@ export const count = (least: number, most: number) => z.int().min(least).max(mos
 export const name = () =>
   z
     .string()
-    .max(38, "has more than 38 characters: with a dash and 24 digits it becomes a host name, which ends at 63")
+    .max(38, "must have at most 38 characters: with a dash and 24 digits it becomes a host name, which ends at 63")
     .regex(
       /^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/,
-      "may have letters, digits and . _ - inside, and starts and ends with a letter or digit: it becomes part of ids, file names and host names",
+      "must start and end with a letter or digit and have only letters, digits and . _ - inside: it becomes part of ids, file names and host names",
     );
 
 /** A user, organisation or repository name of the forge. */
@@ -48,9 +48,12 @@ export const forgeName = () =>
 export const label = () =>
   z
     .string()
-    .min(1, "is empty; remove it")
-    .max(255, "has more than 255 characters, which no forge keeps")
-    .regex(/^[^\s,\p{Cc}]+$/u, "must have no spaces, commas or control characters: labels are joined with commas")
+    .min(1, "must not be empty")
+    .max(255, "must have at most 255 characters, more no forge keeps")
+    .regex(
+      /^[^\s,\u0000-\u001f\u007f]+$/,
+      "must have no spaces, commas or control characters: labels are joined with commas",
+    )
     .regex(/^[^:]+(?::(?:host|docker|lxc)(?::.*)?)?$/, "must be a bare name, name:host or name:docker://image");
 
 export const httpUrl = () =>

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { systemCode } from "../base/errors.ts";
-import { type Path, quote } from "./problems.ts";
+import { isSecret, type Path, quote } from "./problems.ts";
 import { type Draft, forgeKey, type Report } from "./rules.ts";
 import { readSecretFile, reason } from "./secret.ts";
 
@@ -33,8 +33,7 @@ export function checkFiles(draft: Draft, file: string, report: Report): void {
 }
 
 function checkSecret(path: Path, written: string, file: string, report: Report): void {
-  // Somebody may have put the secret itself where its file belongs.
-  const shown = written.includes("/") ? quote(file) : "the file named here (not shown, it has no slash)";
+  const shown = isSecret(path, written) ? "the file named here (not shown, since it has no slash)" : quote(file);
   try {
     if (readSecretFile(file).worldReadable)
       report.warn(path, `every user of this machine can read ${shown}; chmod 600 it`);

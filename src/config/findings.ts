@@ -34,20 +34,20 @@ export class Findings {
   }
 
   warnings(): Problem[] {
-    return inOrder(this.found.warnings);
+    return this.bounded(this.found.warnings);
   }
 
   throwErrors(): void {
-    const errors = inOrder(this.found.errors);
-    if (errors.length === 0) return;
-    const more = errors.length - MOST_PROBLEMS;
-    const rest = { file: this.file, key: "", message: `and ${more} more problems` };
-    throw new ConfigError(more > 0 ? [...errors.slice(0, MOST_PROBLEMS), rest] : errors);
+    if (this.found.errors.length > 0) throw new ConfigError(this.bounded(this.found.errors), this.warnings());
   }
-}
 
-function inOrder(problems: Problem[]): Problem[] {
-  return problems.toSorted(
-    (one, other) => (one.line ?? 0) - (other.line ?? 0) || (one.column ?? 0) - (other.column ?? 0),
-  );
+  /** The first problems in the file's order. */
+  private bounded(problems: Problem[]): Problem[] {
+    const sorted = problems.toSorted(
+      (one, other) => (one.line ?? 0) - (other.line ?? 0) || (one.column ?? 0) - (other.column ?? 0),
+    );
+    const more = sorted.length - MOST_PROBLEMS;
+    if (more <= 0) return sorted;
+    return [...sorted.slice(0, MOST_PROBLEMS), { file: this.file, key: "", message: `and ${more} more problems` }];
+  }
 }

@@ -8,7 +8,7 @@ type Issue = z.core.$ZodIssue;
 const EXPECTED: Record<string, string> = {
   string: "a text",
   int: "a whole number",
-  number: "a number",
+  number: "a whole number",
   boolean: "true or false",
   array: "a list",
   object: "a map of keys",
@@ -18,10 +18,10 @@ const EXPECTED: Record<string, string> = {
 /** One sentence: what was found and what is allowed. */
 export function issueMessage(issue: Issue, found: unknown): string {
   const path = issue.path as Path;
-  const shown = show(found, isSecret(path));
+  const shown = show(found, isSecret(path, found));
   switch (issue.code) {
     case "invalid_type":
-      if (found === undefined && typeof path.at(-1) === "string") return `missing: ${describeKey(path) ?? "required"}`;
+      if (found === undefined && typeof path.at(-1) === "string") return missing(path);
       return `must be ${EXPECTED[issue.expected] ?? issue.expected}, found ${shown}`;
     case "invalid_value":
       return notOneOf(issue.values.map(String), found, shown);
@@ -32,7 +32,7 @@ export function issueMessage(issue: Issue, found: unknown): string {
       return issue.issues[0]?.message ?? issue.message;
     case "invalid_format":
     case "custom":
-      return `${issue.message}${issue.message.startsWith("must") ? `, found ${shown}` : ""}`;
+      return withFound(issue.message, shown);
     case "invalid_union":
     case "invalid_element":
     case "not_multiple_of":
@@ -49,15 +49,24 @@ function notOneOf(values: string[], found: unknown, shown: string): string {
 }
 
 function outOfRange(issue: Extract<Issue, { code: "too_small" | "too_big" }>, shown: string): string {
-  const bound = issue.code === "too_small" ? issue.minimum : issue.maximum;
-  if (issue.origin === "string" || issue.origin === "array") {
-    // Bounds with a reason carry it as their message; the library's own say "Too big".
-    if (!issue.message.startsWith("Too"))
-      return `${issue.message}${issue.origin === "string" ? `, found ${shown}` : ""}`;
-    const unit = issue.origin === "string" ? "characters" : "entries";
-    return `must have at ${issue.code === "too_small" ? "least" : "most"} ${bound} ${unit}, found ${shown}`;
-  }
-  return `must be at ${issue.code === "too_small" ? "least" : "most"} ${bound}, found ${shown}`;
+  // Bounds with a reason carry it as their message; the library's own say "Too big".
+  if (!issue.message.startsWith("Too")) return withFound(issue.message, shown);
+  const bound = issue.code === "too_small" ? `at least ${issue.minimum}` : `at most ${issue.maximum}`;
+  if (issue.origin === "string") return `must have ${bound} characters, found ${shown}`;
+  if (issue.origin === "array") return `must have ${bound} entries, found ${shown}`;
+  return `must be ${bound}, found ${shown}`;
+}
+
+const withFound = (message: string, shown: string): string =>
+  message.startsWith("must") && shown !== "nothing" ? `${message}, found ${shown}` : message;
+
+/** `missing: the pool's name`: the key's description says what belongs there. */
+function missing(path: Path): string {
+  const description = describeKey(path) ?? "required";
+  const plain = /^[A-Z][a-z]/.test(description)
+    ? (description[0] ?? "").toLowerCase() + description.slice(1)
+    : description;
+  return `missing: ${plain.replace(/\.$/, "")}`;
 }
 
 /** A value as it may be shown: bounded, and nothing of it where it may be a secret. */

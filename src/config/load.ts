@@ -65,7 +65,10 @@ function checkSchema(value: unknown, document: ConfigDocument, findings: Finding
       if (!findings.isRefused(path)) findings.add("errors", path, issueMessage(issue, valueAt(value, path)));
       continue;
     }
-    for (const key of issue.keys) findings.add(original ? "warnings" : "errors", [...path, key], unknownKey(path, key));
+    for (const key of issue.keys) {
+      const place = [...path, key];
+      findings.add(original ? "warnings" : "errors", place, unknownKey(path, key), document.locateKey(place));
+    }
   }
   for (const issue of issues) {
     const path = issue.path as Path;
@@ -107,7 +110,7 @@ function checkLogLevel(draft: Draft, report: Report): void {
   if (logLevel(word) !== undefined) return;
   const meant = nearest(word, LOG_LEVELS);
   const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
-  report.warn(["logLevel"], `must be one of ${LOG_LEVELS.join(", ")}, found ${quote(word)}${hint} Using info.`);
+  report.warn(["logLevel"], `taken as info: must be one of ${LOG_LEVELS.join(", ")}, found ${quote(word)}${hint}`);
 }
 
 function readText(file: string): string {

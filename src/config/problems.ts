@@ -18,8 +18,9 @@ export interface Problem {
 /** Everything that is wrong with a configuration file, at once. */
 export class ConfigError extends FireteactError {
   readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
 
-  constructor(problems: readonly Problem[]) {
+  constructor(problems: readonly Problem[], warnings: readonly Problem[] = []) {
     const file = problems[0]?.file ?? "configuration";
     const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
     super("CONFIG_INVALID", [`${file}: ${count} in the configuration`, ...problems.map(renderProblem)].join("\n"), {
@@ -28,6 +29,7 @@ export class ConfigError extends FireteactError {
     });
     this.name = "ConfigError";
     this.problems = problems;
+    this.warnings = warnings;
   }
 }
 
@@ -56,7 +58,13 @@ export function quote(text: string): string {
   return text.length > SHOWN ? `${shown.slice(0, -1)}..." (${text.length} characters)` : shown;
 }
 
-/** Whether a value at this place may be a secret and is never shown. */
-export function isSecret(path: Path): boolean {
-  return path.some((part) => typeof part === "string" && /token$|secret$|password|proxy|^metadata$|^env$/i.test(part));
+/** Whether a value may be or hold a secret and is never shown. */
+export function isSecret(path: Path, value: unknown): boolean {
+  if (path.some((part) => typeof part === "string" && SECRET_KEYS.test(part))) return true;
+  if (typeof value !== "string") return false;
+  // A password in an address, or the secret itself where the name of its file belongs.
+  return /:\/\/[^/]*@/.test(value) || (SECRET_FILES.test(String(path.at(-1))) && !value.includes("/"));
 }
+
+const SECRET_KEYS = /token$|secret$|password|proxy|^metadata$|^env$/i;
+const SECRET_FILES = /(?:token|secret)file$/i;

@@ -9,7 +9,7 @@ const runnerSchema = z.strictObject({
   name: name().optional().describe("Start of the runners' names in the forge. Default: the pool's name."),
   labels: z.array(label()).max(100).default([]).describe("Labels that jobs ask for in runs-on; exact case."),
   image: text(1_024)
-    .regex(/^[^\s\p{Cc}-][^\s\p{Cc}]*$/u, "must be an image reference without spaces")
+    .regex(/^[^\s\u0000-\u001f\u007f-][^\s\u0000-\u001f\u007f]*$/, "must be an image reference without spaces")
     .optional()
     .describe("Image of the guest; a local reference for driver qemu."),
   imagePullPolicy: z

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { duration, forgeName, httpUrl, listenAddress, path, proxyUrl, text } from "./fields.ts";
 import { limitsSchema } from "./schema-limits.ts";
 import { poolSchema } from "./schema-pool.ts";
+import { subnet } from "./subnet.ts";
 
 const serverSchema = z.strictObject({
   address: listenAddress()
@@ -11,10 +12,7 @@ const serverSchema = z.strictObject({
     .default("127.0.0.1:8081")
     .describe("Where the metrics are served, host:port. Without a host: loopback only."),
   socket: path()
-    .refine(
-      (value) => Buffer.byteLength(value) <= 107,
-      "has more than 107 bytes, the most a unix socket's path can have",
-    )
+    .refine((value) => Buffer.byteLength(value) <= 107, "must have at most 107 bytes, as every unix socket's path")
     .optional()
     .describe("Unix socket of the API, which may change things. Default: api.sock in the run directory."),
   tokenFile: path()
@@ -24,7 +22,10 @@ const serverSchema = z.strictObject({
 
 const forgeSchema = z.strictObject({
   instanceURL: httpUrl().describe("Address of the forge, with its path if it has one."),
-  apiToken: text().optional().describe("API token of the forge. Prefer apiTokenFile."),
+  apiToken: text()
+    .regex(/^\s*[^\s\u0000-\u001f\u007f]+\s*$/, "must be one word")
+    .optional()
+    .describe("API token of the forge. Prefer apiTokenFile."),
   apiTokenFile: path().optional().describe("File with the API token; read again when it changes."),
   runnerScope: z
     .enum(["instance", "org", "user", "repo"])
@@ -60,10 +61,7 @@ const guestSchema = z.strictObject({
 });
 
 const networkSchema = z.strictObject({
-  subnet: z
-    .cidrv4("must be an IPv4 network such as 10.201.0.0/24")
-    .default("10.201.0.0/24")
-    .describe("Network of the guests on this host; one address per guest."),
+  subnet: subnet().default("10.201.0.0/24").describe("Network of the guests on this host; one address per guest."),
   dns: z
     .array(z.ipv4("must be an IPv4 address"))
     .max(3)
@@ -79,7 +77,7 @@ export const fileSchema = z.strictObject({
   forge: forgeSchema.optional().describe("Another name for gitea; only one of them may be there."),
   pools: z
     .array(poolSchema)
-    .min(1, "must have at least one pool")
+    .min(1, "must name at least one pool")
     .describe("The pools of runners, in order of preference."),
   limits: limitsSchema.prefault({}).describe("Time limits of every pool that sets no own."),
   shutdown: z

@@ -26,7 +26,7 @@ export function readSecretFile(path: string): SecretFileContent {
   const { bytes, mode } = readRegularFile(path);
   const value = bytes.toString("utf8").trim();
   if (value === "") throw invalid(path, "is empty");
-  if (/[\s\p{Cc}]/u.test(value)) throw invalid(path, "holds more than one word; a secret is one line without spaces");
+  if (/\p{Cc}/u.test(value)) throw invalid(path, "holds more than one line of text");
   return { value, worldReadable: (mode & 0o004) !== 0 };
 }
 

@@ -43,7 +43,7 @@ export function toSettings(config: Config, forge: ForgeConfig, file: string): Se
     guest: { caFiles: guest.caFiles.map(path), env: guest.env },
     network: config.network,
     host: defined(host),
-    containerd: { address: path(config.containerd.address), snapshotter: config.containerd.snapshotter },
+    containerd: config.containerd,
     cni: { confDir: path(cni.confDir), binDir: path(cni.binDir) },
   };
 }
