@@ -38,6 +38,8 @@ export function createSlotPool({ capacity, ahead, make, onError }: SlotPoolOptio
 
   return {
     async take() {
+      // The last ones may be on their way.
+      if (ready.length === 0 && used.size >= capacity) await refilling;
       return ready.shift() ?? (await makeOne());
     },
     putBack: (slot) => void ready.unshift(slot),
