@@ -73,6 +73,7 @@ export function createHttp(options: HttpOptions): ForgeHttp {
   const url = baseUrl(options.url);
   let connections: Dispatcher | undefined;
   let warned = false;
+  let lastToken: string | undefined;
 
   async function send(call: Call, caller: AbortSignal): Promise<Answer> {
     caller.throwIfAborted();
@@ -123,6 +124,7 @@ export function createHttp(options: HttpOptions): ForgeHttp {
   async function exchange(call: Call, token: string | undefined, within: Within): Promise<Answer> {
     connections ??= openConnections(options, proxy, tuning);
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
+    lastToken = token ?? lastToken;
     const started = clock.uptime();
     let status = 0;
     try {
@@ -160,7 +162,7 @@ export function createHttp(options: HttpOptions): ForgeHttp {
       path: call.path,
       needs: call.needs,
       now: clock.now(),
-      redact: (text) => text.replaceAll(options.token(), "[secret]"),
+      redact: (text) => (lastToken === undefined ? text : text.replaceAll(lastToken, "[secret]")),
     };
   }
 

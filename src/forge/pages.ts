@@ -11,6 +11,9 @@ export interface Page<T> {
   total?: number;
 }
 
+/** How often a list is read at most until nothing is missing. */
+const READINGS = 3;
+
 interface PagingOptions<T> {
   what: string;
   key: (item: T) => string | number;
@@ -22,7 +25,7 @@ interface PagingOptions<T> {
 /**
  * Everything in a list that moves while it is read: elements come twice or slip between two pages, since both forges
  * order by times that change. Duplicates are dropped, the later one wins; when fewer arrive than the forge counts, the
- * list is read once more and joined. The forge may give smaller pages than asked for, so that only its total or an
+ * list is read again, at most twice, and joined. The forge may give smaller pages than asked for, so that only its total or an
  * empty page end the list.
  */
 export async function readPages<T>(
@@ -52,7 +55,9 @@ export async function readPages<T>(
       return { pages: number, unread, total: undefined };
     }
   };
-  const { pages, unread, total } = await readAll();
-  if (pages > 1 && total !== undefined && found.size + unread < total) await readAll();
+  for (let reading = 1; reading <= READINGS; reading++) {
+    const { pages, unread, total } = await readAll();
+    if (pages === 1 || total === undefined || found.size + unread >= total) break;
+  }
   return [...found.values()];
 }

@@ -16,6 +16,11 @@ export function oldTokenPath(scope: ForgeScope): string {
     : `${scopePath(scope)}/actions/runners/registration-token`;
 }
 
+/** A link for people, kept only when it is one: what a forge says ends in a web page. */
+export function webLink(url: string | null | undefined): { url?: string } {
+  return url && /^https?:$/.test(URL.parse(url)?.protocol ?? "") ? { url } : {};
+}
+
 /** `owner/name` out of a URL below `/repos/` of the API, or of a page of the forge. */
 export function repositoryIn(url: string | undefined, after: string): string | undefined {
   const path = url === undefined ? undefined : URL.parse(url)?.pathname;

@@ -108,8 +108,12 @@ function fetchThrough(http: ForgeHttp, caller: AbortSignal): FetchVia {
       init.signal ?? caller,
     );
     const type = header(answer, "content-type") ?? "";
-    return new Response(new Uint8Array(answer.body), { status: answer.status, headers: { "content-type": type } });
+    return { status: answer.status, headers: new Headers({ "content-type": type }), body: oneChunk(answer.body) };
   };
+}
+
+async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
 }
 
 /** What went wrong below the protocol is the cause of the protocol's error, and says more. */

@@ -53,7 +53,7 @@ export function openConnections(
     headersTimeout: tuning.headersTimeout,
     bodyTimeout: tuning.headersTimeout,
     maxResponseSize: tuning.largestAnswer,
-    connections: 8,
+    connections: 64,
   };
   if (proxy === undefined) return new Agent(common);
   return new EnvHttpProxyAgent({

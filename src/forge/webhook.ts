@@ -8,10 +8,13 @@ import { GiteaJobSchema } from "./gitea/schemas.ts";
 
 /** What a webhook is about one of our targets' jobs. */
 export interface WebhookObservation {
-  /** `other`: nothing to take in, though a signed word from the forge is a good moment to poll. */
-  kind: "queued" | "in_progress" | "completed" | "blocked" | "other";
+  /**
+   * `other`: an event that is not about jobs, though a signed word from the forge is a good moment to poll.
+   * `none`: nothing new; somebody who repeats old deliveries shall not even cause a poll.
+   */
+  kind: "queued" | "in_progress" | "completed" | "blocked" | "other" | "none";
   delivery: string;
-  /** The job, once for each target whose scope has it; empty for `other`. */
+  /** The job, once for each target whose scope has it; empty for `other` and `none`. */
   jobs: Omit<Job, "since" | "at">[];
   /** One line for the log and the answer. */
   note: string;
@@ -60,15 +63,20 @@ export function createWebhookReader(options: WebhookOptions): WebhookReader {
     read: (headers, body) => {
       const signature = verify(headers, body, options.secret());
       const delivery = clean(firstOf(headers, "delivery") ?? "", 80);
-      const nothing = (note: string): WebhookObservation => ({ kind: "other", delivery, jobs: [], note });
+      const nothing = (kind: "other" | "none", note: string): WebhookObservation => ({
+        kind,
+        delivery,
+        jobs: [],
+        note,
+      });
       // The delivery's id is not signed, the body is: a replay under another id is known by its signature.
       if (deliveries.get(signature) === true || (delivery !== "" && deliveries.get(delivery) === true)) {
-        return nothing("this delivery was taken in before");
+        return nothing("none", "this delivery was taken in before");
       }
       const event = firstOf(headers, "event") ?? "";
       if (event !== "workflow_job") {
         deliveries.set(signature, true);
-        return nothing(`events of the kind ${clean(event, 40)} say nothing about the queue`);
+        return nothing("other", `events of the kind ${clean(event, 40)} say nothing about the queue`);
       }
       const { action, workflow_job: raw, repository } = readEvent(body);
       deliveries.set(signature, true);
@@ -85,8 +93,8 @@ export function createWebhookReader(options: WebhookOptions): WebhookReader {
         .map(({ key, url }) => jobOf(key, url, { ...raw, status: action === "completed" ? "in_progress" : action }))
         .filter((job) => job !== undefined)
         .map((job) => ({ ...job, repository: repository.full_name }));
-      if (targets.length === 0) return nothing(`no pool serves ${clean(repository.full_name, 100)}`);
-      if (jobs.length === 0) return nothing("a newer state of this job is known");
+      if (targets.length === 0) return nothing("none", `no pool serves ${clean(repository.full_name, 100)}`);
+      if (jobs.length === 0) return nothing("none", "a newer state of this job is known");
       return { kind: KIND[action], delivery, jobs, note: `job ${raw.id} is ${action}` };
     },
   };

@@ -12,7 +12,7 @@ const LARGEST_ANSWER = 16 * 1024 * 1024;
 export type FetchVia = (
   url: string,
   init: { method: string; headers: Headers; body: Uint8Array<ArrayBuffer>; redirect: "error"; signal?: AbortSignal },
-) => Promise<Response>;
+) => Promise<{ status: number; headers: Headers; body: AsyncIterable<Uint8Array> | null }>;
 
 export interface RunnerClientOptions {
   /** The forge's base URL, sub-path included. */

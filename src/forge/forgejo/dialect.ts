@@ -3,7 +3,7 @@ import { header } from "../answers.ts";
 import type { Dialect, DialectContext } from "../dialect.ts";
 import { droppedReporter } from "../lenient.ts";
 import { PAGE_SIZE, readPages } from "../pages.ts";
-import { oldTokenPath, repositoryIn, scopePath } from "../paths.ts";
+import { oldTokenPath, repositoryIn, scopePath, webLink } from "../paths.ts";
 import { createRegistrar, notEphemeral } from "../registration.ts";
 import { rightInWords } from "../rights.ts";
 import {
@@ -139,7 +139,7 @@ function jobOf(target: string, forge: string, job: ForgejoJob): Omit<Job, "since
     status,
     ...(repository === undefined ? {} : { repository }),
     ...(job.handle ? { handle: job.handle } : {}),
-    ...(job.html_url ? { url: job.html_url } : {}),
+    ...webLink(job.html_url),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { Job } from "../../core/types.ts";
 import { timeOf } from "../lenient.ts";
-import { repositoryIn } from "../paths.ts";
+import { repositoryIn, webLink } from "../paths.ts";
 import type { GiteaJob } from "./schemas.ts";
 
 /**
@@ -29,7 +29,7 @@ export function jobOf(target: string, forge: string, job: GiteaJob): Omit<Job, "
     status,
     ...(repository === undefined ? {} : { repository }),
     ...(job.runner_id ? { runnerRow: job.runner_id } : {}),
-    ...(job.html_url ? { url: job.html_url } : {}),
+    ...webLink(job.html_url),
     ...(queuedAt === undefined ? {} : { queuedAt }),
   };
 }

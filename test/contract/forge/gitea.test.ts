@@ -53,7 +53,7 @@ describe("jobs", () => {
         total_count: 4,
         jobs: [
           job(1),
-          job(2, { status: "waiting", labels: null, created_at: EPOCH }),
+          job(2, { status: "waiting", labels: null, created_at: EPOCH, html_url: "javascript:alert(1)" }),
           job(3, { status: "in_progress", runner_id: 12, runner_name: "vm", run_attempt: 2 }),
           job(4, { status: "completed", conclusion: "success" }),
         ],
@@ -76,7 +76,9 @@ describe("jobs", () => {
       expect.objectContaining({ id: 2, status: "blocked", labels: [] }),
       expect.objectContaining({ id: 3, status: "running", runnerRow: 12, key: `${target.key}/3/2` }),
     ]);
-    expect((await target.jobs([], never))[1]).not.toHaveProperty("queuedAt");
+    const blocked = (await target.jobs([], never))[1];
+    expect(blocked).not.toHaveProperty("queuedAt");
+    expect(blocked).not.toHaveProperty("url");
     expect(forge.seen.at(-1)?.query.getAll("status")).toEqual(["queued", "waiting", "in_progress"]);
   });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ForgeScope } from "../../../src/core/types.ts";
+import { checkRights } from "../../../src/forge/check.ts";
 import type { ForgeTargetOptions } from "../../../src/forge/create.ts";
 import type { ForgeTarget } from "../../../src/forge/port.ts";
 import { createWebhookReader } from "../../../src/forge/webhook.ts";
@@ -190,6 +191,31 @@ describe("a forge in trouble", () => {
     const failure = await failureOf(at(scope, { token: () => token }).register({ name: "vm", labels: [] }, never));
     expect(failure).toMatchObject({ code: "FORGE_FORBIDDEN", facts: { wantedScopes: wanted } });
     expect(failure.hint).toContain(`a token with ${wanted}`);
+  });
+});
+
+describe("checkRights", () => {
+  const states = async (target: ForgeTarget): Promise<string> =>
+    (await checkRights(target, ["linux"], never)).map(({ feature, state }) => `${feature} ${state}`).join(", ");
+
+  it("finds all rights of a good token and leaves nothing behind", async () => {
+    const { forge, at } = await place({ version: "1.26.0" });
+    for (const [, scope] of SCOPES) {
+      expect(await states(at(scope))).toBe("queue given, runners given, register given, delete given, disable given");
+    }
+    expect(forge.runners("all")).toEqual([]);
+  });
+
+  it("finds what is missing, and what the version does not have", async () => {
+    const { forge, at } = await place({ version: "1.25.0" });
+    const token = forge.addToken("root", ["read:organization"]);
+    expect(await states(at(ORG, { token: () => token }))).toBe(
+      "queue given, runners given, register missing, delete missing, disable unsupported",
+    );
+    const older = await place({ flavour: "forgejo", version: `11.0.0${FORGEJO}` });
+    expect(await states(older.at(ORG))).toBe(
+      "queue given, runners unsupported, register unknown, delete unsupported, disable unsupported",
+    );
   });
 });
 
