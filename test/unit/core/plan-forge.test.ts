@@ -1,0 +1,306 @@
+import { describe, expect, it } from "vitest";
+import type { ForgeView, PlanInput, PlanMemory } from "../../../src/core/plan-types.ts";
+import type { Job, Runner } from "../../../src/core/types.ts";
+import {
+  after,
+  booting,
+  busy,
+  ending,
+  forge,
+  fresh,
+  hex,
+  input,
+  job,
+  MINUTE,
+  NOW,
+  planned,
+  poolView,
+  ready,
+  reasons,
+  row,
+  running,
+  steps,
+  T,
+  warm,
+} from "./build.ts";
+
+interface Row {
+  what: string;
+  given: Partial<PlanInput> & { jobs?: Job[] };
+  expected: string[];
+}
+
+const frozen = (over: Partial<ForgeView> = {}) => ({ [T]: forge({ health: "frozen", reason: "HTTP 502", ...over }) });
+const suspecting = (subject: string, read: number): PlanMemory => ({
+  ...input().memory,
+  suspects: { [subject]: read },
+});
+
+describe("trouble with the forge", () => {
+  it.each<Row>([
+    { what: "makes nothing for jobs", given: { forges: frozen({ jobs: [job(1)] }) }, expected: [] },
+    {
+      what: "makes nothing for the minimum",
+      given: { pools: [poolView({ minIdle: 2, minRunners: 5 })], forges: frozen() },
+      expected: [],
+    },
+    {
+      what: "makes nothing before the first read",
+      given: { pools: [poolView({ minIdle: 2 })], forges: {} },
+      expected: [],
+    },
+    {
+      what: "leaves busy, ready and warm runners alone",
+      given: { runners: [busy(1), ready(2), warm(3)], forges: frozen({ rows: [], rowsRead: 9 }) },
+      expected: [],
+    },
+    {
+      what: "lets a boot that was recorded go on",
+      given: { runners: [fresh(1, { jobKey: "x" })], forges: frozen() },
+      expected: ["boot 1"],
+    },
+    {
+      what: "lets a registered one be given its credentials",
+      given: { runners: [booting(1)], forges: frozen() },
+      expected: ["give 1"],
+    },
+    { what: "registers nothing", given: { runners: [warm(1)], forges: frozen({ jobs: [job(1)] }) }, expected: [] },
+    {
+      what: "does not end what another read would have ended",
+      given: {
+        runners: [ready(1, { handle: "h1" })],
+        forges: frozen({ jobsRead: 9, rowsRead: 9, rows: [] }),
+        memory: { ...input().memory, suspects: { [`${fresh(1).id} handle`]: 5, [`${fresh(1).id} row`]: 5 } },
+      },
+      expected: [],
+    },
+    {
+      what: "at one forge does not hold up another",
+      given: twoForges(),
+      expected: ["create b", "boot new", "register new"],
+    },
+  ])("$what", ({ given, expected }) => {
+    expect(steps(given)).toEqual(expected);
+  });
+
+  it("is the reason why its jobs wait", () => {
+    const output = planned({ forges: frozen({ jobs: [job(1)] }) });
+    expect(output.reasons).toEqual([
+      { job: job(1), code: "forge-frozen", detail: "the forge cannot be relied on at the moment: HTTP 502" },
+    ]);
+  });
+
+  it("does not forget a suspicion", () => {
+    const memory = suspecting(`${ready(1).id} row`, 4);
+    const output = planned({ runners: [ready(1)], forges: frozen({ rows: [], rowsRead: 4 }), memory });
+    expect(output.memory.suspects).toEqual(memory.suspects);
+  });
+
+  it("is over at the next good read, without a flood", () => {
+    const jobs = [1, 2, 3].map((id) => job(id));
+    const output = planned({ forges: { [T]: forge({ jobs }) } });
+    expect(output.steps.filter(({ kind }) => kind === "create")).toHaveLength(3);
+  });
+});
+
+describe("a registration that is gone from the forge", () => {
+  const rows = (rowsRead: number, jobs: Job[] = [], present: number[] = []) => ({
+    [T]: forge({ rows: present.map((id) => row(id)), rowsRead, jobs }),
+  });
+  const suspected = (runner: Runner) => suspecting(`${runner.id} row`, 5);
+
+  it.each<Row>([
+    { what: "once: nothing", given: { runners: [ready(1)], forges: rows(5) }, expected: [] },
+    {
+      what: "once, planned twice: nothing",
+      given: { runners: [ready(1)], forges: rows(5), memory: suspected(ready(1)) },
+      expected: [],
+    },
+    {
+      what: "twice, idle: ended",
+      given: { runners: [ready(1)], forges: rows(6), memory: suspected(ready(1)) },
+      expected: ["end 1 orphaned"],
+    },
+    {
+      what: "twice, but there again: nothing",
+      given: { runners: [ready(1)], forges: rows(6, [], [1]), memory: suspected(ready(1)) },
+      expected: [],
+    },
+    {
+      what: "still being registered: nothing",
+      given: {
+        runners: [after(fresh(1), [{ kind: "register-asked" }, { kind: "booted" }])],
+        forges: rows(6),
+        memory: suspected(fresh(1)),
+        inFlight: new Set([`${fresh(1).id}:forge`]),
+      },
+      expected: [],
+    },
+    {
+      what: "busy, and its job still runs: nothing",
+      given: { runners: [busy(1)], forges: rows(6, [running(7, 1)]), memory: suspected(busy(1)) },
+      expected: [],
+    },
+    {
+      what: "busy, and its job runs no more: cancelled",
+      given: { runners: [busy(1)], forges: rows(6), memory: suspected(busy(1)) },
+      expected: ["end 1 cancelled-by-forge"],
+    },
+    { what: "busy, seen once: nothing", given: { runners: [busy(1)], forges: rows(5) }, expected: [] },
+    {
+      what: "busy, and a forge that names no runners runs a job that may be its own: nothing",
+      given: { runners: [busy(1)], forges: rows(6, [running(7, undefined)]), memory: suspected(busy(1)) },
+      expected: [],
+    },
+    {
+      what: "busy, and a forge that names no runners runs a job of other labels only: cancelled",
+      given: {
+        runners: [busy(1)],
+        forges: rows(6, [running(7, undefined, { labels: ["arm"] })]),
+        memory: suspected(busy(1)),
+      },
+      expected: ["end 1 cancelled-by-forge"],
+    },
+    {
+      what: "busy with a bound job, and only jobs of other handles run: cancelled",
+      given: {
+        runners: [busy(1, { handle: "h1" })],
+        forges: rows(6, [running(7, undefined, { handle: "h2" })]),
+        memory: suspected(busy(1)),
+      },
+      expected: ["end 1 cancelled-by-forge"],
+    },
+    {
+      what: "rows were never read: nothing",
+      given: { runners: [ready(1)], forges: { [T]: forge({ rowsRead: 9 }) }, memory: suspected(ready(1)) },
+      expected: [],
+    },
+  ])("$what", ({ given, expected }) => {
+    expect(steps(given)).toEqual(expected);
+  });
+});
+
+describe("what no record knows", () => {
+  const strays = (read: number) => ({ sandboxes: [{ driver: "fake", hex: hex(9) } as const], read, rows: [] });
+  const strayRow = { sandboxes: [], read: 1, rows: [row(9)] };
+  const rowsRead = (count: number, jobs: Job[] = []) => ({ [T]: forge({ rows: [row(9)], rowsRead: count, jobs }) });
+
+  it.each<Row>([
+    { what: "a sandbox seen once stays", given: { strays: strays(1) }, expected: [] },
+    {
+      what: "a sandbox seen by one read stays, however often it is planned",
+      given: { strays: strays(1), memory: suspecting(`${hex(9)} sandbox`, 1) },
+      expected: [],
+    },
+    {
+      what: "a sandbox seen twice goes",
+      given: { strays: strays(2), memory: suspecting(`${hex(9)} sandbox`, 1) },
+      expected: ["sweep-sandbox fake 9"],
+    },
+    {
+      what: "a sandbox that has a record after all stays",
+      given: { strays: strays(2), memory: suspecting(`${hex(9)} sandbox`, 1), runners: [busy(9)] },
+      expected: [],
+    },
+    {
+      what: "a sandbox whose job the forge still shows stays",
+      given: { strays: strays(2), memory: suspecting(`${hex(9)} sandbox`, 1), forges: rowsRead(1, [running(7, 9)]) },
+      expected: [],
+    },
+    { what: "a row seen once stays", given: { strays: strayRow, forges: rowsRead(5) }, expected: [] },
+    {
+      what: "a row seen twice goes",
+      given: { strays: strayRow, forges: rowsRead(6), memory: suspecting(`${T}#9 row`, 5) },
+      expected: ["sweep-row 9"],
+    },
+    {
+      what: "a row whose name may still be answered for stays",
+      given: {
+        strays: strayRow,
+        forges: rowsRead(6),
+        memory: suspecting(`${T}#9 row`, 5),
+        runners: [after(fresh(9), [{ kind: "register-asked" }, { kind: "booted" }])],
+        inFlight: new Set([`${fresh(9).id}:forge`]),
+      },
+      expected: [],
+    },
+    {
+      what: "a second row of one name goes",
+      given: {
+        strays: { ...strayRow, rows: [row(8, { name: fresh(9).name })] },
+        forges: { [T]: forge({ rows: [row(9), row(8)], rowsRead: 6 }) },
+        memory: suspecting(`${T}#8 row`, 5),
+        runners: [busy(9)],
+      },
+      expected: ["sweep-row 8"],
+    },
+    {
+      what: "a row with a running job stays",
+      given: { strays: strayRow, forges: rowsRead(6, [running(7, 9)]), memory: suspecting(`${T}#9 row`, 5) },
+      expected: [],
+    },
+    {
+      what: "a row stays while its forge is in trouble",
+      given: { strays: strayRow, forges: frozen({ rows: [row(9)], rowsRead: 6 }), memory: suspecting(`${T}#9 row`, 5) },
+      expected: [],
+    },
+    {
+      what: "is swept in drain mode too",
+      given: { mode: "drain", strays: strays(2), memory: suspecting(`${hex(9)} sandbox`, 1) },
+      expected: ["sweep-sandbox fake 9"],
+    },
+    {
+      what: "is left alone in detach mode",
+      given: { mode: "detach", strays: strays(2), memory: suspecting(`${hex(9)} sandbox`, 1) },
+      expected: [],
+    },
+  ])("$what", ({ given, expected }) => {
+    expect(steps(given)).toEqual(expected);
+  });
+});
+
+describe("failures of a pool", () => {
+  const backoff = (until: number) => ({
+    ...input().memory,
+    pools: { a: { failures: 2, since: NOW - MINUTE, until, error: "no kernel" } },
+  });
+
+  it("make it wait, and say why", () => {
+    const output = planned({ jobs: [job(1)], memory: backoff(NOW + MINUTE) });
+    expect(output.steps).toEqual([]);
+    expect(output.reasons[0]).toMatchObject({
+      code: "backing-off",
+      pool: "a",
+      detail: "pool a waits 60 s more after 2 failures: no kernel",
+    });
+    expect(output.wakeAt).toBe(NOW + MINUTE);
+  });
+  it("make it try one runner only when the wait is over", () => {
+    const output = planned({ jobs: [job(1), job(2), job(3)], memory: backoff(NOW), pools: [poolView({ minIdle: 3 })] });
+    expect(output.steps.filter(({ kind }) => kind === "create")).toHaveLength(1);
+    expect(reasons(output)).toEqual({ 1: "runner-starting", 2: "backing-off", 3: "backing-off" });
+  });
+  it("keep it at one until that one came to its work", () => {
+    expect(steps({ jobs: [job(1), job(2)], runners: [booting(1)], memory: backoff(NOW) })).toEqual(["give 1"]);
+    expect(steps({ jobs: [job(1), job(2)], runners: [ready(1)], memory: backoff(NOW) })).toContain("create a");
+  });
+  it("do not register its warm runners one after another", () => {
+    expect(steps({ jobs: [job(1)], runners: [warm(1)], memory: backoff(NOW + MINUTE) })).toEqual([]);
+  });
+  it("are forgotten with the pool", () => {
+    expect(planned({ pools: [], memory: backoff(NOW + MINUTE) }).memory.pools).toEqual({});
+  });
+  it("hold no place longer than the removal of what failed takes", () => {
+    const failed = after(ending(fresh(1)), [{ kind: "boot-asked" }, { kind: "sandbox-gone" }]);
+    const output = planned({ pools: [poolView({ maxRunners: 1 })], runners: [failed], jobs: [job(1)] });
+    expect(output.steps.filter(({ kind }) => kind === "create")).toHaveLength(1);
+  });
+});
+
+function twoForges() {
+  const other = "https://other.test#instance";
+  return {
+    pools: [poolView(), poolView({ name: "b", order: 1, target: other })],
+    forges: { ...frozen({ jobs: [job(1)] }), [other]: forge({ jobs: [job(2, { target: other })] }) },
+  };
+}
