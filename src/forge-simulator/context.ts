@@ -13,7 +13,6 @@ export function taskContext(world: World, task: Task): JsonObject {
   const { repository } = run;
   const tag = run.ref.startsWith("refs/tags/");
   const runtimeToken = newRuntimeToken(world, task);
-  const own = { default_actions_url: "https://github.com", runtime_token: runtimeToken };
   const context: JsonObject = {
     action: "",
     action_path: "",
@@ -50,12 +49,12 @@ export function taskContext(world: World, task: Task): JsonObject {
     token: task.token,
     workflow: run.workflowName,
     workspace: "",
-    gitea_default_actions_url: own.default_actions_url,
-    gitea_runtime_token: own.runtime_token,
+    gitea_default_actions_url: world.actionsUrl,
+    gitea_runtime_token: runtimeToken,
   };
   if (world.traits.flavour === "forgejo") {
-    context["forgejo_default_actions_url"] = own.default_actions_url;
-    context["forgejo_runtime_token"] = own.runtime_token;
+    context["forgejo_default_actions_url"] = world.actionsUrl;
+    context["forgejo_runtime_token"] = runtimeToken;
   }
   return context;
 }

@@ -60,16 +60,15 @@ export interface RunHandle {
   finished(signal?: AbortSignal): Promise<Record<string, Conclusion>>;
 }
 
-export function viewJob(world: World, job: Job): JobView {
+export function viewJob(job: Job): JobView {
   const { id, key, name, runsOn, status, attempt, handle, createdAt, startedAt, stoppedAt, run } = job;
-  const tasks = [...world.tasks.values()].filter((task) => task.job === job);
   const shared = { id, key, name, runsOn, status, attempt, handle, createdAt, startedAt, stoppedAt };
-  return { ...shared, run: run.id, repository: run.repository.fullName, attempts: tasks.map(viewTask) };
+  return { ...shared, run: run.id, repository: run.repository.fullName, attempts: job.tasks.map(viewTask) };
 }
 
-export function viewRunner(world: World, runner: Runner): RunnerView {
+export function viewRunner(runner: Runner): RunnerView {
   const { id, uuid, name, labels, scope, ephemeral, disabled, lastOnline, deletedAt } = runner;
-  const tasks = [...world.tasks.values()].filter((task) => task.runner === runner).map((task) => task.id);
+  const tasks = runner.tasks.map((task) => task.id);
   return { id, uuid, name, labels, scope, ephemeral, disabled, lastOnline, deleted: deletedAt !== 0, tasks };
 }
 
@@ -81,9 +80,9 @@ export function runHandle(world: World, run: Run): RunHandle {
     job: (key) => {
       const job = run.jobs.find((candidate) => candidate.key === key);
       if (job === undefined) throw new Error(`the run has no job "${key}"`);
-      return viewJob(world, job);
+      return viewJob(job);
     },
-    jobs: () => run.jobs.map((job) => viewJob(world, job)),
+    jobs: () => run.jobs.map((job) => viewJob(job)),
     finished: async (signal) => {
       await untilDone(world, run, signal);
       return Object.fromEntries(run.jobs.flatMap((job) => (isDone(job.status) ? [[job.key, job.status]] : [])));

@@ -86,7 +86,10 @@ export interface Job {
   attempt: number;
   /** Identifies this attempt (Forgejo). */
   handle: string;
+  /** The task of this attempt. */
   task: Task | undefined;
+  /** Every task that it ever had, oldest first. */
+  tasks: Task[];
   createdAt: number;
   updatedAt: number;
   startedAt: number;
@@ -143,6 +146,7 @@ export interface Runner {
   ephemeral: boolean;
   disabled: boolean;
   capabilities: string[];
+  tasks: Task[];
   createdAt: number;
   lastOnline: number;
   lastActive: number;

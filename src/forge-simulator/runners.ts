@@ -34,6 +34,7 @@ export function addRunner(world: World, given: NewRunner): { runner: Runner; sec
     ephemeral: given.ephemeral,
     disabled: false,
     capabilities: given.capabilities ?? [],
+    tasks: [],
     createdAt: now,
     lastOnline: 0,
     lastActive: 0,

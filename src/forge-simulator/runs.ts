@@ -49,6 +49,7 @@ export function startRun(world: World, request: RunRequest): Run {
     attempt: 1,
     handle: randomUUID(),
     task: undefined,
+    tasks: [],
     createdAt: now,
     updatedAt: now,
     startedAt: 0,

@@ -37,6 +37,8 @@ export interface ForgeSimulatorOptions {
   publicUrl?: string;
   /** Added to every request; `latencyMs` of the handle changes it. */
   latencyMs?: number;
+  /** Where jobs find actions without an address; default https://github.com, `self` for this forge. */
+  defaultActionsUrl?: string;
   clock?: Clock;
   timers?: Partial<typeof DEFAULT_TIMERS>;
   behaviours?: Partial<Behaviours>;
@@ -123,6 +125,8 @@ export async function createForgeSimulator(options: ForgeSimulatorOptions): Prom
   const shownHost = host.includes(":") ? `[${host}]` : host;
   const url = `${options.tls === undefined ? "http" : "https"}://${shownHost}:${server.port}${basePath}`;
   world.url = (options.publicUrl ?? url).replace(/\/+$/, "");
+  const actionsUrl = options.defaultActionsUrl ?? "https://github.com";
+  world.actionsUrl = actionsUrl === "self" ? world.url : actionsUrl;
 
   let cron: Timer = clock.after(timers.checkEveryMs, tick);
   function tick(): void {
@@ -180,12 +184,12 @@ export async function createForgeSimulator(options: ForgeSimulatorOptions): Prom
       const repository = directory.repository(name);
       return git.commit(repository, branch ?? repository.defaultBranch, files, "change");
     },
-    jobs: () => [...world.jobs.values()].map((job) => viewJob(world, job)),
-    job: (id) => viewJob(world, findJob(id)),
+    jobs: () => [...world.jobs.values()].map((job) => viewJob(job)),
+    job: (id) => viewJob(findJob(id)),
     runners: (which) =>
       [...world.runners.values()]
         .filter((runner) => which === "all" || runner.deletedAt === 0)
-        .map((runner) => viewRunner(world, runner)),
+        .map((runner) => viewRunner(runner)),
     cancelRun: (id) => cancelJobs(world, found(world.runs.get(id), `run ${id}`).jobs),
     cancelJob: (id) => cancelJobs(world, [findJob(id)]),
     rerunJob: (id) => rerunJob(world, findJob(id)),

@@ -54,6 +54,8 @@ export async function fetchTask(world: World, runner: Runner, request: FetchRequ
 /** Undoes a pick whose caller went away before it was answered. */
 export function releaseTask(world: World, task: Task): void {
   world.tasks.delete(task.id);
+  task.job.tasks.pop();
+  task.runner.tasks.pop();
   task.job.task = undefined;
   task.job.startedAt = 0;
   makeReady(world, task.job);
@@ -170,20 +172,16 @@ const resultOf = (status: Conclusion): Result => RESULTS[status];
 /** The same fetch once more: the same task with a new job token. */
 function replay(world: World, runner: Runner, requestKey: string): Task | undefined {
   if (!world.traits.requestKeys) return undefined;
-  for (const task of world.tasks.values()) {
-    if (task.runner !== runner || task.requestKey !== requestKey || task.status !== "running") continue;
-    task.token = newToken();
-    return task;
-  }
-  return undefined;
+  const task = runner.tasks.find((one) => one.requestKey === requestKey && one.status === "running");
+  if (task !== undefined) task.token = newToken();
+  return task;
 }
 
 /** An ephemeral runner gets one task in its life. */
 function mayPick(world: World, runner: Runner): boolean {
   if (!runner.ephemeral) return true;
-  const tasks = [...world.tasks.values()].filter((task) => task.runner === runner);
-  if (tasks.length === 0) return true;
-  if (world.traits.flavour === "forgejo" || tasks.some((task) => task.status === "running")) return false;
+  if (runner.tasks.length === 0) return true;
+  if (world.traits.flavour === "forgejo" || runner.tasks.some((task) => task.status === "running")) return false;
   deleteRunner(world, runner);
   throw new TaskRefusal("internal", "pick task: runner has been removed");
 }
@@ -237,6 +235,8 @@ function take(world: World, runner: Runner, job: Job, requestKey: string | undef
     repeats: 0,
   };
   world.tasks.set(task.id, task);
+  job.tasks.push(task);
+  runner.tasks.push(task);
   world.ready.delete(job);
   Object.assign(job, { status: "running", task, startedAt: now, updatedAt: now });
   if (starts) announce(world, { kind: "run", run: job.run, action: "in_progress" });

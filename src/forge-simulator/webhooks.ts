@@ -5,6 +5,7 @@ import { publicStatus, renderAccount, renderJob, renderRepository, renderRun } f
 import { type Change, covers, type World } from "./world.ts";
 
 const DELIVER_TIMEOUT_MS = 5000;
+const KEPT_DELIVERIES = 10_000;
 
 /** One try to deliver; a forge never repeats it by itself. */
 export interface Delivery {
@@ -21,7 +22,7 @@ export interface Delivery {
 }
 
 export interface Webhooks {
-  /** All deliveries, oldest first. */
+  /** The last deliveries, oldest first. */
   deliveries(): readonly Delivery[];
   /** Sends the stored payload of a delivery once more, under the same id, as a person can. */
   redeliver(id: string): Promise<Delivery>;
@@ -31,7 +32,7 @@ export interface Webhooks {
   hold(on: boolean): void;
 }
 
-/** Sends `workflow_job` and `workflow_run` to the hooks whose scope has the repository. */
+/** Sends `push`, `workflow_job` and `workflow_run` to the hooks whose scope has the repository. */
 export function createWebhooks(world: World): Webhooks & { close(): Promise<void> } {
   const deliveries: Delivery[] = [];
   const underWay = new Set<Promise<void>>();
@@ -45,14 +46,19 @@ export function createWebhooks(world: World): Webhooks & { close(): Promise<void
   }
 
   function onChange(change: Change): void {
-    const event = `workflow_${change.kind}`;
-    if (change.kind === "job" ? !world.traits.jobHooks : !world.traits.runHooks) return;
-    const { repository } = change.kind === "job" ? change.job.run : change.run;
+    const run = change.kind === "job" ? change.job.run : change.run;
+    const pushed = change.kind === "run" && change.action === "requested" && run.event === "push";
+    if (pushed) deliver(run.repository, "push", "", () => run.payload);
+    if (change.kind === "job" ? world.traits.jobHooks : world.traits.runHooks)
+      deliver(run.repository, `workflow_${change.kind}`, change.action, () => payload(world, change));
+  }
+
+  function deliver(repository: Repository, event: string, action: string, content: () => object): void {
     for (const hook of world.hooks.values()) {
-      const wants = hook.active && hook.events.includes(event) && fires(hook, repository);
-      if (!wants) continue;
-      const delivery = prepare(world, hook, event, change.action, JSON.stringify(payload(world, change), null, 2));
+      if (!hook.active || !hook.events.includes(event) || !fires(hook, repository)) continue;
+      const delivery = prepare(world, hook, event, action, JSON.stringify(content(), null, 2));
       deliveries.push(delivery);
+      if (deliveries.length > KEPT_DELIVERIES) deliveries.splice(0, KEPT_DELIVERIES / 10);
       if (held === undefined) void start(delivery);
       else held.push(delivery);
     }

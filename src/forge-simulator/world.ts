@@ -50,6 +50,8 @@ export interface World {
   readonly behaviours: Behaviours;
   /** Address with base path, without a final slash, as the forge writes it into its answers. */
   url: string;
+  /** Where actions without an address live. */
+  actionsUrl: string;
   readonly accounts: Map<string, Account>;
   readonly tokens: Map<string, AccessToken>;
   /** By full name in lower case. */
@@ -76,6 +78,7 @@ export function createWorld(traits: Traits, clock: Clock, behaviours: Partial<Be
     clock,
     behaviours: { ...DEFAULT_BEHAVIOURS, ...behaviours },
     url: "",
+    actionsUrl: "",
     accounts: new Map(),
     tokens: new Map(),
     repositories: new Map(),

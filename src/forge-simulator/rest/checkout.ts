@@ -4,6 +4,7 @@ import { type Handler, type Params, type Route, route } from "../http/router.ts"
 import type { Repository } from "../records.ts";
 import type { World } from "../world.ts";
 import { identify, requireScope, visibleRepository } from "./access.ts";
+import { renderRepository } from "./render.ts";
 
 /** What engines fetch a job's repository from: git over HTTP, and archives. */
 export function checkoutRoutes(world: World, git: GitStore): Route[] {
@@ -20,10 +21,9 @@ export function checkoutRoutes(world: World, git: GitStore): Route[] {
     route("POST", "/:owner/:repo/git-upload-pack", (request, params) =>
       serve(request, { ...params, rest: "git-upload-pack" }),
     ),
-    route("GET", "/api/v1/repos/:owner/:repo", (request, params) => {
-      const { id, fullName, defaultBranch } = readable(world, request, params);
-      return json(200, { id, full_name: fullName, default_branch: defaultBranch });
-    }),
+    route("GET", "/api/v1/repos/:owner/:repo", (request, params) =>
+      json(200, renderRepository(world, readable(world, request, params))),
+    ),
   ];
 }
 
