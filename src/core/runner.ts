@@ -156,12 +156,13 @@ function jobOf(runner: Runner): ClaimedJob | undefined {
 function matched(runner: Runner, job: Job): Runner {
   if (runner.jobKey === job.key || runner.registration.phase !== "none") return runner;
   const { handle: _, ...free } = runner;
-  const timeline = {
-    ...runner.timeline,
-    observed: job.at,
-    ...(job.queuedAt === undefined ? {} : { queued: job.queuedAt }),
+  const { queued: __, ...times } = runner.timeline;
+  return {
+    ...free,
+    jobKey: job.key,
+    ...(job.handle === undefined ? {} : { handle: job.handle }),
+    timeline: { ...times, observed: job.at, ...(job.queuedAt === undefined ? {} : { queued: job.queuedAt }) },
   };
-  return { ...free, jobKey: job.key, ...(job.handle === undefined ? {} : { handle: job.handle }), timeline };
 }
 
 /** Reasons that mean that something went wrong, rather than that the runner was not needed any more. */

@@ -165,19 +165,11 @@ export const input = (over: Partial<PlanInput> & { jobs?: Job[] } = {}): PlanInp
 export const shown = (steps: Step[]): string[] => steps.map(show);
 
 function show(step: Step): string {
-  switch (step.kind) {
-    case "create":
-      return `create ${step.runner.pool}`;
-    case "end":
-    case "drain":
-      return `${step.kind} ${numberOf(step.runner)} ${step.reason}`;
-    case "sweep-sandbox":
-      return `sweep-sandbox ${step.driver} ${numberOf(step.hex)}`;
-    case "sweep-row":
-      return `sweep-row ${step.row}`;
-    default:
-      return `${step.kind} ${numberOf(step.runner)}`;
-  }
+  if (step.kind === "create") return `create ${step.runner.pool}`;
+  if (step.kind === "end" || step.kind === "drain") return `${step.kind} ${numberOf(step.runner)} ${step.reason}`;
+  if (step.kind === "sweep-sandbox") return `sweep-sandbox ${step.driver} ${numberOf(step.hex)}`;
+  if (step.kind === "sweep-row") return `sweep-row ${step.row}`;
+  return `${step.kind} ${numberOf(step.runner)}`;
 }
 
 /** The number that a runner was built with; `new` for those that a plan made. */

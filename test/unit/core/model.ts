@@ -284,7 +284,10 @@ export function createWorld(options: WorldOptions) {
         }
         guests.delete(runner.hex);
         return [{ kind: "sandbox-gone" }];
-      default:
+      case "create":
+      case "end":
+      case "keep":
+      case "close":
         return [];
     }
   }

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { applyEvent, type RunnerEvent } from "../../../src/core/runner.ts";
 import type { Runner } from "../../../src/core/types.ts";
@@ -100,7 +100,7 @@ describe("a runner's record", () => {
         const states = run(events);
         for (const [index, now] of states.entries()) {
           const before = states[index - 1] ?? now;
-          const { queued, observed, ...reached } = before.timeline;
+          const { queued: _, observed: __, ...reached } = before.timeline;
           expect(now.timeline).toMatchObject(reached);
           if (before.ending !== undefined) expect(now.ending).toEqual(before.ending);
           if (before.registration.phase === "active" && now.registration.phase === "active") {
