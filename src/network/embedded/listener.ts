@@ -19,10 +19,11 @@ interface Listening {
   sockets: Set<Socket>;
 }
 
-/** `guestAt` says which guest has an address now. */
+/** `guestAt` says which guest has an address now; `onError` is told of connections that could not be taken. */
 export async function listen(
   address: { host: string; port: number },
   guestAt: (address: string) => string | undefined,
+  onError: (error: unknown) => void,
 ): Promise<MetadataListener> {
   const guests = new Map<string, Listening>();
   const listener = createServer({ noDelay: true }, (socket) => {
@@ -42,6 +43,7 @@ export async function listen(
   await once(listener, "listening").catch((cause: unknown) => {
     throw cannotListen(address, cause);
   });
+  listener.on("error", onError);
   const drop = (hex: string): void => {
     const guest = guests.get(hex);
     guests.delete(hex);

@@ -82,7 +82,9 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       await applyRules();
       if (await enableForwarding()) log.info("IP forwarding of this host was off and is now on");
       await adoptSlots();
-      listener ??= await listen({ host: layout.gateway, port: metadataPort }, guestAt);
+      listener ??= await listen({ host: layout.gateway, port: metadataPort }, guestAt, (error) =>
+        log.warn({ reason: describe(error) }, "a guest's metadata connection could not be taken"),
+      );
       scheduleRefresh();
       signal.throwIfAborted();
       await pool.refill();
@@ -91,6 +93,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     async attach(hex, signal) {
       signal.throwIfAborted();
       requireHex(hex);
+      requireListener();
       const held = slotHeldBy(hex);
       if (held !== undefined) return guestNetwork(slotOf(layout, held), nameservers);
       for (;;) {
@@ -109,7 +112,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       readHolders();
       const number = slotHeldBy(hex);
       if (number === undefined || !(await namespaceSlots(layout)).has(number)) return undefined;
-      return guestNetwork(slotOf(layout, number), nameservers);
+      return guestNetwork(slotOf(layout, number), listener === undefined ? await findNameservers() : nameservers);
     },
 
     async release(hex) {
@@ -124,12 +127,12 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     },
 
     async serveMetadata(hex, server: Server) {
-      if (listener === undefined) throw new FireteactError("NETWORK_NOT_PREPARED", "the network is not prepared yet");
+      const served = requireListener();
       if (slotHeldBy(hex) === undefined) readHolders();
       if (slotHeldBy(hex) === undefined) {
         throw new FireteactError("NETWORK_NOT_ATTACHED", `the guest ${hex} has no network`);
       }
-      const stop = listener.serve(hex, server);
+      const stop = served.serve(hex, server);
       return () => Promise.resolve(stop());
     },
 
@@ -192,6 +195,13 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       holders.set(slot, hex);
       pool.reserve(slot);
     }
+  }
+
+  function requireListener(): MetadataListener {
+    if (listener !== undefined) return listener;
+    throw new FireteactError("NETWORK_NOT_PREPARED", "the networks of this host are not prepared", {
+      hint: "prepare must have succeeded first; see why it did not",
+    });
   }
 
   function slotHeldBy(hex: string): number | undefined {

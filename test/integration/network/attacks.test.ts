@@ -19,6 +19,10 @@ let victim: Actor;
 let captor: Actor;
 
 const API_PORT = 8082;
+const FORGES = [
+  { host: WORLD.neighbour, port: 3000 },
+  { host: WORLD.gateway, port: 3001 },
+];
 const request = (path: string): string => `GET ${path} HTTP/1.1\r\nAccept: text/plain\r\n\r\n`;
 const READ_NAME = request("/latest/name");
 
@@ -27,12 +31,7 @@ beforeAll(async () => {
   outside = await buildWorld(lab);
   host = await lab.actor();
   daemon = lab.daemon({ nameservers: [WORLD.neighbour] });
-  await daemon.call("allow", {
-    allow: [
-      { host: WORLD.neighbour, port: 3000 },
-      { host: WORLD.gateway, port: 3001 },
-    ],
-  });
+  await daemon.call("allow", { allow: FORGES });
   await daemon.call("prepare");
   mine = await daemon.call("attach", hex(1));
   theirs = await daemon.call("attach", hex(2));
@@ -66,6 +65,22 @@ describe("a guest reaches", () => {
 
   it("the forge on this host, at its port", async () => {
     expect(await tcp(guest, WORLD.gateway, 3001)).toEqual({ ok: true, reply: `hello ${mine.hostAddress}` });
+  });
+
+  it("a forge whose port a container engine publishes, once it is allowed", async () => {
+    const published = `table ip engine {
+      chain publish {
+        type nat hook prerouting priority dstnat
+        ip daddr ${WORLD.hostPublic} tcp dport 3002 dnat to ${WORLD.neighbour}:80
+      }
+    }\n`;
+    await lab.nft(published);
+    expect(await tcp(guest, WORLD.hostPublic, 3002)).toMatchObject({ ok: false });
+    await daemon.call("allow", { allow: [...FORGES, { host: WORLD.hostPublic, port: 3002 }] });
+    expect(await tcp(guest, WORLD.hostPublic, 3002)).toMatchObject({ ok: true });
+    expect(await tcp(guest, WORLD.neighbour, 80)).toMatchObject({ ok: false });
+    await daemon.call("allow", { allow: FORGES });
+    await lab.run("nft", "delete", "table", "ip", "engine");
   });
 
   it("its name server, at port 53", async () => {
