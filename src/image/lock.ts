@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { bootId } from "../base/clock.ts";
 import { ignore, systemCode } from "../base/errors.ts";
+import { identify, isAlive } from "../base/process.ts";
 
 const RETRY_MILLISECONDS = 200;
 
@@ -20,7 +21,7 @@ export async function withLock<T>(
 ): Promise<T> {
   await mkdir(dirname(path), { recursive: true });
   // The id tells holders within one process apart.
-  const mine = `${process.pid} ${await startTime(process.pid)} ${bootId()} ${randomUUID()}\n`;
+  const mine = `${process.pid} ${identify(process.pid)?.start ?? 0} ${bootId()} ${randomUUID()}\n`;
   for (let waited = false; !(await take(path, mine)); waited = true) {
     if (!waited) onWait(await holderPid(path));
     await sleep(RETRY_MILLISECONDS, undefined, { signal });
@@ -50,7 +51,7 @@ async function take(path: string, mine: string): Promise<boolean> {
 
 async function breakStale(path: string): Promise<void> {
   const held = await readFile(path, "utf8").catch(ignore("ENOENT"));
-  if (held === undefined || (await isAlive(held))) return;
+  if (held === undefined || holderLives(held)) return;
   const aside = `${path}.${randomUUID()}`;
   await rename(path, aside).catch(ignore("ENOENT"));
   const moved = await readFile(aside, "utf8").catch(ignore("ENOENT"));
@@ -59,17 +60,9 @@ async function breakStale(path: string): Promise<void> {
   await rm(aside, { force: true });
 }
 
-async function isAlive(held: string): Promise<boolean> {
-  const [pid = "", started, boot] = held.trim().split(" ");
-  return boot === bootId() && /^\d+$/.test(pid) && (await startTime(Number(pid))) === started;
-}
-
-/** A process's start in clock ticks since boot; undefined where there is none, or only its zombie. */
-async function startTime(pid: number): Promise<string | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(ignore("ENOENT", "ESRCH"));
-  // The command name, in parentheses, may hold anything; the fields after it are counted from there.
-  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields?.[0] === "Z" ? undefined : fields?.[19];
+function holderLives(held: string): boolean {
+  const [pid = "", start = "", boot = ""] = held.trim().split(" ");
+  return isAlive({ pid: Number(pid), start: Number(start), boot });
 }
 
 async function holderPid(path: string): Promise<string> {

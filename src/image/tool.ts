@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { FireteactError } from "../base/errors.ts";
+import { kill } from "../base/process.ts";
 
 /** Tools the image's makers call, and the Debian package of each. */
 const PACKAGE_OF = {
@@ -44,7 +45,7 @@ export async function runTool(tool: Tool, args: readonly string[], options: Tool
   const errors = collect(child.stderr, options.onLine);
 
   const abort = (): void => {
-    if (child.pid !== undefined) killGroup(child.pid);
+    if (child.pid !== undefined) kill(-child.pid, "SIGTERM");
   };
   signal.addEventListener("abort", abort, { once: true });
   try {
@@ -75,14 +76,6 @@ function collect(stream: NodeJS.ReadableStream, onLine?: (line: string) => void)
     for (const line of lines) onLine(line);
   });
   return { text: () => kept };
-}
-
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGTERM");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
 }
 
 function missing(tool: Tool, cause: unknown): FireteactError {

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Stats } from "node:fs";
 import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ignore } from "../../base/errors.ts";
@@ -40,13 +41,19 @@ export interface BaseOptions {
   refresh?: boolean;
 }
 
-/** Path of the archive for a specification, made when it is not here. The caller holds the build's lock. */
-export async function baseArchive(spec: BaseSpec, options: BaseOptions): Promise<string> {
+export interface BaseArchive {
+  path: string;
+  /** Changes whenever the archive is made again, with whatever packages were current then. */
+  version: string;
+}
+
+/** The archive for a specification, made when it is not here. The caller holds the build's lock. */
+export async function baseArchive(spec: BaseSpec, options: BaseOptions): Promise<BaseArchive> {
   const { places, signal, progress } = options;
   const directory = join(places.state, "images", "base");
   const path = join(directory, `${baseKey(spec)}.tar`);
   const here = await stat(path).catch(ignore("ENOENT"));
-  if (here !== undefined && options.refresh !== true) return path;
+  if (here !== undefined && options.refresh !== true) return { path, version: versionOf(here) };
 
   progress(`installing Debian ${spec.suite} into the image: ${spec.packages.join(", ")}`);
   await mkdir(directory, { recursive: true });
@@ -63,8 +70,10 @@ export async function baseArchive(spec: BaseSpec, options: BaseOptions): Promise
   // The record beside it is for people; the key alone decides.
   await writeFile(path.replace(/\.tar$/, ".json"), `${JSON.stringify(spec, null, 2)}\n`);
   await rename(draft, path);
-  return path;
+  return { path, version: versionOf(await stat(path)) };
 }
+
+const versionOf = ({ size, mtimeMs }: Stats): string => `${size}-${mtimeMs}`;
 
 /** Name of a specification's archive. */
 export function baseKey(spec: BaseSpec): string {

@@ -13,7 +13,7 @@ import {
   readReference,
   toImage,
   writeReference,
-} from "../store/record.ts";
+} from "../record.ts";
 import { runTool } from "../tool.ts";
 import { baseArchive, baseKey, baseSpec } from "./base.ts";
 import { buildInitrd, readBusybox } from "./initrd.ts";
@@ -89,14 +89,15 @@ async function buildLocked(
   const busybox = await readBusybox();
   const init = await readFile(join(sources.files, "initrd", "init"));
   const kernel = await guestKernel({ places, signal, progress, refresh });
-  const inputs = sha256(
-    JSON.stringify([RECIPE, baseKey(spec), await topKey(files), kernel.sha256, sha256(busybox), init.toString()]),
-  );
-  const here = await readReference(places, name);
-  if (here?.inputs === inputs && !refresh) return { record: here, changed: false };
-
+  const top = await topKey(files);
   await removeLeftovers(places);
   const base = await baseArchive(spec, { places, signal, progress, refresh });
+  const inputs = sha256(
+    JSON.stringify([RECIPE, baseKey(spec), base.version, top, kernel.sha256, sha256(busybox), init.toString()]),
+  );
+  const here = await readReference(places, name);
+  if (here?.inputs === inputs) return { record: here, changed: false };
+
   const work = await mkdtemp(join(imagesDirectory(places), "new-"));
   try {
     progress("assembling the image");
@@ -104,7 +105,7 @@ async function buildLocked(
     await mkdir(tree);
     await runTool(
       "tar",
-      ["--extract", "--numeric-owner", "--preserve-permissions", "--file", base, "--directory", tree],
+      ["--extract", "--numeric-owner", "--preserve-permissions", "--file", base.path, "--directory", tree],
       { signal },
     );
     await applyTop(tree, files, signal);
@@ -116,7 +117,8 @@ async function buildLocked(
     const digest = await writeManifest(tree, draft, kernel);
     progress("writing the root file system");
     await packExt4(tree, join(draft, "rootfs.ext4"), digest, signal);
-    return { record: await publish(draft, { digest, inputs, kernel, places, name }), changed: true };
+    const record = await publish(draft, { digest, inputs, kernel, places, name });
+    return { record, changed: record.digest !== here?.digest };
   } finally {
     await rm(work, { recursive: true, force: true });
   }

@@ -44,6 +44,7 @@ export async function readBusybox(path = "/bin/busybox"): Promise<Buffer> {
     if (systemCode(error) === "ENOENT") throw noBusybox(`${path} is missing`, error);
     throw error;
   });
+  if (content.toString("latin1", 0, 5) !== "\x7fELF\x02") throw noBusybox(`${path} is no 64-bit program`);
   if (isDynamic(content)) throw noBusybox(`${path} is linked dynamically`);
   return content;
 }

@@ -4,7 +4,7 @@ import { FireteactError, ignore } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
 import type { BuiltImage } from "../build/build.ts";
 import type { GuestImage, Images } from "../port.ts";
-import { imagesDirectory, localName, readRecord, readReference, toImage } from "./record.ts";
+import { imagesDirectory, localName, readRecord, readReference, toImage } from "../record.ts";
 
 export interface ImagesOptions {
   places: Places;
@@ -16,21 +16,23 @@ export interface ImagesOptions {
 
 /** The images of this host, kept under `<state>/images/`. */
 export function createImages({ places, build }: ImagesOptions): Images {
-  const building = new Map<string, Promise<GuestImage>>();
+  const running = new Map<string, Promise<GuestImage>>();
+
+  async function find(name: string, signal: AbortSignal, progress: (line: string) => void): Promise<GuestImage> {
+    const record = await readReference(places, name);
+    if (record !== undefined) return toImage(places, record);
+    if (build === undefined) throw notHere(name);
+    return (await build(name, signal, progress)).image;
+  }
 
   return {
     async resolve(reference, signal, progress) {
       const name = localName(reference);
       if (name === undefined) throw notLocal(reference);
-      const record = await readReference(places, name);
-      if (record !== undefined) return toImage(places, record);
-      if (build === undefined) throw notHere(name);
-      // Callers share one build. It ends with the first caller's signal; the others may ask again.
-      const running = building.get(name);
-      if (running !== undefined) return running;
-      const started = build(name, signal, progress).then(({ image }) => image);
-      building.set(name, started);
-      return started.finally(() => building.delete(name));
+      // Callers at the same time share one build. It ends with the first one's signal; the others may ask again.
+      const shared = running.get(name) ?? find(name, signal, progress).finally(() => running.delete(name));
+      running.set(name, shared);
+      return await shared;
     },
 
     async list() {

@@ -1,10 +1,10 @@
-import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod";
-import { FireteactError, ignore } from "../../base/errors.ts";
-import type { Places } from "../../base/names.ts";
-import type { GuestImage } from "../port.ts";
+import { writeFileAtomic } from "../base/atomic-file.ts";
+import { FireteactError, ignore } from "../base/errors.ts";
+import type { Places } from "../base/names.ts";
+import type { GuestImage } from "./port.ts";
 
 /** What lies beside an image's files as image.json; file names are relative to it. */
 export const ImageRecord = z.object({
@@ -57,7 +57,9 @@ export async function readRecord(directory: string): Promise<ImageRecord | undef
 
 /** Lets a name point to an image, in one step. */
 export async function writeReference(places: Places, name: string, digest: string): Promise<void> {
-  await writeAtomic(referenceFile(places, name), `${digest}\n`);
+  const path = referenceFile(places, name);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFileAtomic(path, `${digest}\n`, { mode: 0o644 });
 }
 
 export function toImage(places: Places, record: ImageRecord): GuestImage {
@@ -71,18 +73,4 @@ export function toImage(places: Places, record: ImageRecord): GuestImage {
     initrd: path(record.initrd),
     kernelVersion,
   };
-}
-
-/** Replaces a small file so that a crash leaves the old or the new one, never a part. */
-async function writeAtomic(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const draft = `${path}.${randomUUID()}`;
-  const file = await open(draft, "w", 0o644);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
 }

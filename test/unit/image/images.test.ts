@@ -1,0 +1,114 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { imageDirectory, localName, writeReference } from "../../../src/image/record.ts";
+import { createImages } from "../../../src/image/store/images.ts";
+import { temporaryDirectory } from "./temporary.ts";
+
+const { signal } = new AbortController();
+const progress = () => undefined;
+const DIGEST = `sha256:${"ab".repeat(32)}`;
+
+async function placeImage(state: string, digest = DIGEST) {
+  const directory = imageDirectory({ state, run: state }, digest);
+  await mkdir(directory, { recursive: true });
+  const record = {
+    digest,
+    inputs: "i",
+    rootfs: "rootfs.ext4",
+    rootfsType: "ext4",
+    kernel: "vmlinux",
+    initrd: "initrd",
+    kernelVersion: "6.1",
+    builtAt: 1,
+  };
+  await writeFile(join(directory, "image.json"), JSON.stringify(record));
+  return directory;
+}
+
+describe("the images of a host", () => {
+  it.each(["local:default", "default"])("are found by name: %s", async (reference) => {
+    const state = await temporaryDirectory();
+    const places = { state, run: state };
+    const directory = await placeImage(state);
+    await writeReference(places, "default", DIGEST);
+    expect(await createImages({ places }).resolve(reference, signal, progress)).toEqual({
+      digest: DIGEST,
+      rootfs: join(directory, "rootfs.ext4"),
+      rootfsType: "ext4",
+      kernel: join(directory, "vmlinux"),
+      initrd: join(directory, "initrd"),
+      kernelVersion: "6.1",
+    });
+  });
+
+  it("are listed, and nothing else that lies there", async () => {
+    const state = await temporaryDirectory();
+    await placeImage(state);
+    await mkdir(join(state, "images", "new-x1"));
+    await mkdir(join(state, "images", "cd".repeat(32)));
+    const images = await createImages({ places: { state, run: state } }).list();
+    expect(images.map(({ digest }) => digest)).toEqual([DIGEST]);
+  });
+
+  it("are none where nothing was built", async () => {
+    const state = await temporaryDirectory();
+    expect(await createImages({ places: { state, run: state } }).list()).toEqual([]);
+  });
+
+  it.each([
+    ["missing", "IMAGE_MISSING", "fireteact image build --name missing"],
+    ["default", "IMAGE_MISSING", "fireteact image build"],
+    ["ghcr.io/owner/image:latest", "IMAGE_REFERENCE", expect.stringContaining("local:default")],
+    ["local:../../etc", "IMAGE_REFERENCE", expect.anything()],
+  ])("say how to get %s", async (reference, code, hint) => {
+    const state = await temporaryDirectory();
+    const images = createImages({ places: { state, run: state } });
+    await expect(images.resolve(reference, signal, progress)).rejects.toMatchObject({ code, hint });
+  });
+
+  it("say which record is damaged", async () => {
+    const state = await temporaryDirectory();
+    const directory = await placeImage(state);
+    await writeFile(join(directory, "image.json"), "{");
+    await expect(createImages({ places: { state, run: state } }).list()).rejects.toMatchObject({
+      code: "IMAGE_DAMAGED",
+      message: expect.stringContaining(directory),
+    });
+  });
+
+  it("are built once for all who ask at the same time, and again after a failure", async () => {
+    const state = await temporaryDirectory();
+    const places = { state, run: state };
+    let builds = 0;
+    const image = {
+      digest: DIGEST,
+      rootfs: "r",
+      rootfsType: "ext4" as const,
+      kernel: "k",
+      initrd: "i",
+      kernelVersion: "6",
+    };
+    const images = createImages({
+      places,
+      build: async (name) => {
+        builds++;
+        if (builds === 1) throw new Error(`no ${name} today`);
+        return { image, changed: true, bytes: 1, milliseconds: 1 };
+      },
+    });
+    const first = await Promise.allSettled([1, 2].map(() => images.resolve("default", signal, progress)));
+    expect(first.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    const second = await Promise.all([1, 2].map(() => images.resolve("default", signal, progress)));
+    expect(second).toEqual([image, image]);
+    expect(builds).toBe(2);
+  });
+
+  it("have names that cannot lead out of their directory", () => {
+    expect(["local:a", "a.b-c_1", "A", "..", "a/b", "", "local:", "x".repeat(65)].map(localName)).toEqual([
+      "a",
+      "a.b-c_1",
+      ...Array.from({ length: 6 }, () => undefined),
+    ]);
+  });
+});
