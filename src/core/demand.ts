@@ -119,9 +119,13 @@ function pickedJobs(survey: Survey, draft: Draft): Map<string, string> {
     const read = survey.view(runner.target)?.jobsRead;
     if (job !== undefined && read !== undefined) picks[runner.id] ??= { job, target: runner.target, read };
   }
+  const waiting = new Set(
+    survey.waiting.flatMap((job) => [job.key, ...[...job.sightings.values()].map(({ key }) => key)]),
+  );
   const picked = new Map<string, string>();
   for (const [runner, pick] of Object.entries(picks)) {
-    const isStale = (survey.view(pick.target)?.jobsRead ?? Number.POSITIVE_INFINITY) < pick.read + STALE_READS;
+    const reads = survey.view(pick.target)?.jobsRead ?? Number.POSITIVE_INFINITY;
+    const isStale = reads < pick.read + STALE_READS && waiting.has(pick.job);
     if (isStale) picked.set(pick.job, runner);
     if (isStale || working.has(runner)) draft.memory.picks[runner] = pick;
   }

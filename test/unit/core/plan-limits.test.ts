@@ -123,6 +123,11 @@ describe("limits", () => {
     expect(shown(output.steps)).toEqual([]);
   });
 
+  it("does not drain a runner past its lifetime that the forge says has a job", () => {
+    const output = planned({ runners: [ready(1, own)], jobs: [running(7, 1)], now: NOW + short.lifetime });
+    expect(shown(output.steps)).toEqual([]);
+  });
+
   it("ends at last a runner past its lifetime that cannot be asked whether it has a job", () => {
     const lost = ready(1, { ...own, limits: { ...short, idle: 600 * MINUTE } });
     const output = planned({ runners: [lost], now: NOW + short.lifetime + short.job });

@@ -235,6 +235,14 @@ describe("winding down", () => {
       expected: ["destroy 1", "deregister 1"],
     },
     {
+      what: "while it may still take the job it is bound to, no warm one is registered for that",
+      given: {
+        forges: { [T]: forge({ jobs: [job(1, { handle: "h1" })], bindsJobs: true }) },
+        runners: [ending(ready(1, { handle: "h1" })), warm(2)],
+      },
+      expected: ["destroy 1", "deregister 1"],
+    },
+    {
       what: "in drain mode it goes on",
       given: { mode: "drain", runners: [ending(ready(1))] },
       expected: ["destroy 1", "deregister 1"],
