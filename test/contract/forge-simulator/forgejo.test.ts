@@ -171,7 +171,7 @@ describe("request keys", () => {
 
   it("are locked while a fetch with them is under way", async () => {
     const made = await rig();
-    Object.assign(made.forge.behaviours, { oldRace: true, raceWindowMs: 100 });
+    Object.assign(made.forge.behaviours, { oldRace: true, raceWindowMs: 500 });
     await made.forge.pushWorkflow(push);
     const runner = await created(made, { headers: { "x-runner-request-key": "key-1" } });
     await runner.rpc.declare({ version: "v12.8.0", labels: ["ubuntu"] });

@@ -85,24 +85,32 @@ async function world(options: Parameters<typeof rig>[0] = {}): Promise<Rig & { i
 }
 
 describe("answers of Gitea 1.25", () => {
-  it.each(Object.keys(answers))("%s conforms to the API description", async (operation) => {
+  it.each(["GET", "POST", "DELETE"])("%s conforms to the API description everywhere", async (method) => {
     const { call, ids } = await world();
-    const [method = "", template = ""] = operation.split(" ");
-    const place = /^\/(admin|orgs\/\{org\}|user|repos\/\{owner\}\/\{repo\})/.exec(template)?.[0] ?? "";
-    const real = { "/admin": "/admin", "/orgs/{org}": "/orgs/acme", "/user": "/user" }[place] ?? "/repos/acme/site";
-    const scope = { "/admin": "", "/orgs/{org}": "acme", "/user": "root" }[place] ?? "acme/site";
-    const path = template
-      .replace(place, place === "" ? "" : real)
-      .replace("{runner_id}", String(ids[`runner ${scope}`]))
-      .replace("{job_id}", String(ids["job"]))
-      .replace("{run}", String(ids["run"]))
-      .replace("{id}", String(ids[`hook ${real}`]));
-    const config = { url: "http://127.0.0.1:1/other", content_type: "json" };
-    const body = method === "POST" ? { type: "gitea", config, events: ["push"], active: true } : undefined;
-    const answer = await call(method, path, body);
-    const wanted = answers[operation];
-    expect(answer.status).toBe(wanted?.status);
-    expect(differences(answer.body, wanted?.shape ?? null)).toEqual([]);
+    const operations = Object.keys(answers).filter((operation) => operation.startsWith(`${method} `));
+    expect(operations.length).toBeGreaterThan(3);
+    for (const operation of operations) {
+      const template = operation.slice(method.length + 1);
+      const place = /^\/(admin|orgs\/\{org\}|user|repos\/\{owner\}\/\{repo\})/.exec(template)?.[0] ?? "";
+      const real =
+        { "": "", "/admin": "/admin", "/orgs/{org}": "/orgs/acme", "/user": "/user" }[place] ?? "/repos/acme/site";
+      const scope = { "/admin": "", "/orgs/{org}": "acme", "/user": "root" }[place] ?? "acme/site";
+      const path = template
+        .replace(place, real)
+        .replace("{runner_id}", String(ids[`runner ${scope}`]))
+        .replace("{job_id}", String(ids["job"]))
+        .replace("{run}", String(ids["run"]))
+        .replace("{id}", String(ids[`hook ${real}`]));
+      const config = { url: "http://127.0.0.1:1/other", content_type: "json" };
+      const body = method === "POST" ? { type: "gitea", config, events: ["push"], active: true } : undefined;
+      const answer = await call(method, path, body);
+      const wanted = answers[operation];
+      expect({
+        operation,
+        status: answer.status,
+        differences: differences(answer.body, wanted?.shape ?? null),
+      }).toEqual({ operation, status: wanted?.status, differences: [] });
+    }
   });
 
   it("the validator sees what is wrong", () => {

@@ -55,7 +55,7 @@ describe("FetchTask", () => {
   });
 
   it("in old race mode the loser gets the newest counter, no task, and never looks again", async () => {
-    const { forge } = await rig({ version: "1.25.1", behaviours: { oldRace: true } });
+    const { forge } = await rig({ version: "1.25.1", behaviours: { oldRace: true, raceWindowMs: 400 } });
     const a = await runnerAt(forge);
     const b = await runnerAt(forge);
     await forge.pushWorkflow(push);
@@ -69,7 +69,7 @@ describe("FetchTask", () => {
   });
 
   it("newer servers give the loser the next job", async () => {
-    const { forge } = await rig({ version: "1.27.2", behaviours: { oldRace: true } });
+    const { forge } = await rig({ version: "1.27.2", behaviours: { oldRace: true, raceWindowMs: 400 } });
     const runners = [await runnerAt(forge), await runnerAt(forge)];
     await forge.pushWorkflow(push);
     await forge.pushWorkflow(push);
@@ -85,10 +85,11 @@ describe("FetchTask", () => {
     const { forge } = await rig({ version });
     const run = await forge.pushWorkflow(push);
     const runner = await runnerAt(forge);
-    forge.faults.add({ match: /FetchTask/, fault: { kind: "slow", milliseconds: 150 }, times: 1 });
+    forge.faults.add({ match: /FetchTask/, fault: { kind: "slow", milliseconds: 600 }, times: 1 });
     const signal = AbortSignal.timeout(50);
     await expect(runner.rpc.fetchTask({ tasksVersion: 0n }, { signal })).rejects.toThrow();
-    await expect.poll(() => forge.requests.counts()["POST /api/actions/runner.v1.RunnerService/FetchTask"]).toBe(1);
+    const route = "POST /api/actions/runner.v1.RunnerService/FetchTask";
+    await expect.poll(() => forge.requests.counts()[route], { timeout: 5000 }).toBe(1);
     expect(run.job("hello").status).toBe(status);
   });
 });
@@ -298,5 +299,31 @@ jobs:
     await expect(attempt("jobs: {}")).rejects.toThrow("it has no jobs");
     await expect(attempt("jobs: { a: { needs: b, steps: [] } }")).rejects.toThrow('needs "b"');
     await expect(attempt("jobs: [")).rejects.toThrow("it is not YAML");
+  });
+});
+
+describe.each([
+  { flavour: "gitea", version: "1.25.1", oldRace: false },
+  { flavour: "gitea", version: "1.27.2", oldRace: true },
+  { flavour: "forgejo", version: "15.0.0+gitea-1.22.0", oldRace: true },
+] as const)("many runners at once on $flavour $version", ({ flavour, version, oldRace }) => {
+  it("finish every job exactly once, each runner one", async () => {
+    const { forge } = await rig({ flavour, version, behaviours: { oldRace, raceWindowMs: 2 } });
+    const runs = [];
+    for (let n = 0; n < 15; n++) runs.push(await forge.pushWorkflow(push));
+    const work = async () => {
+      const runner = await runnerAt(forge);
+      const task = await runner.fetch();
+      if (task === undefined) return;
+      await runner.log(task.id, 0, ["done"], true);
+      await runner.report(task.id, Result.SUCCESS);
+    };
+    await Promise.all(Array.from({ length: 20 }, work));
+    for (const run of runs) {
+      expect(run.job("hello").attempts).toMatchObject([{ status: "success", endedBy: "runner", repeats: 0 }]);
+    }
+    const all = forge.runners("all");
+    expect(all.filter((runner) => runner.tasks.length === 1 && runner.deleted)).toHaveLength(15);
+    expect(all.filter((runner) => runner.tasks.length === 0 && !runner.deleted)).toHaveLength(5);
   });
 });

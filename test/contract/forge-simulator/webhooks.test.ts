@@ -181,7 +181,7 @@ describe("workflow_job webhooks", () => {
     const { seen, url } = await receiver(0);
     await hook(made, url);
     await made.forge.pushWorkflow({ repository: "acme/site", yaml: HELLO });
-    await expect.poll(() => seen.length).toBe(1);
+    await expect.poll(() => seen.length, { timeout: 5000 }).toBe(1);
     const started = performance.now();
     await made.forge.close();
     expect(performance.now() - started).toBeLessThan(2000);
