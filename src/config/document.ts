@@ -9,22 +9,10 @@ import {
   type Pair,
   parseDocument,
   type Scalar,
-  type YAMLError,
 } from "yaml";
 import { expand } from "./environment.ts";
-import { isSecret, type Path, quote } from "./problems.ts";
-
-export interface Position {
-  line: number;
-  column: number;
-}
-
-/** What was found at a place, before it has a file name. */
-export interface Finding {
-  path: Path;
-  position: Position;
-  message: string;
-}
+import { type Finding, isSecret, type Path, type Position } from "./problems.ts";
+import { syntaxErrors } from "./syntax.ts";
 
 /** A parsed file that still knows where everything stood. */
 export interface ConfigDocument {
@@ -141,7 +129,7 @@ class Reader {
     const seen = new Set<string>();
     for (const pair of pairs) {
       const offset = (pair.key as Node | null)?.range?.[0] ?? this.offset(path);
-      const key = keyText(pair.key);
+      const key = keyText(this.resolve(pair.key, path));
       if (key === undefined) {
         this.found(path, offset, "a key must be a single word");
       } else if (key === "<<" && (pair.key as Scalar).type === "PLAIN" && mode !== "raw") {
@@ -181,8 +169,9 @@ class Reader {
   private resolve(node: unknown, path: Path): unknown {
     if (isAlias(node)) {
       const target = this.anchors.get(node.source);
-      if (target === undefined)
+      if (target === undefined) {
         this.found(path, node.range?.[0] ?? 0, "this alias names no anchor that stands before it");
+      }
       return target;
     }
     if (isNode(node) && node.anchor !== undefined) this.anchors.set(node.anchor, node);
@@ -201,8 +190,7 @@ class Reader {
       for (const problem of expansion.problems) this.found(path, offset, problem);
       return plain ? this.typed(expansion.text, path) : expansion.text;
     }
-    if (plain && (typeof value === "number" || typeof value === "boolean"))
-      this.noteSource(path, text ?? String(value));
+    if (plain && (typeof value === "number" || typeof value === "boolean")) this.noteSource(path, text ?? "");
     return value;
   }
 
@@ -236,42 +224,4 @@ function keyText(key: unknown): string | undefined {
   if (!isScalar(key)) return undefined;
   if (typeof key.value === "string") return key.value;
   return key.source !== undefined && key.source !== "" ? key.source : undefined;
-}
-
-/** One error for each line: the library reports what follows from the first as well. */
-function syntaxErrors(errors: YAMLError[], text: string, position: (offset: number) => Position): Finding[] {
-  const lines = new Map<number, Finding>();
-  for (const { code, pos } of errors) {
-    const place = position(pos[0]);
-    const isVariable = text.slice(pos[0] - 1, pos[0] + 1) === "${";
-    const message = isVariable
-      ? "not valid YAML: a ${NAME} inside of braces or brackets needs quotes"
-      : syntaxMessage(code);
-    if (!lines.has(place.line)) lines.set(place.line, { path: [], position: place, message });
-  }
-  return [...lines.values()];
-}
-
-/** Own words, since the library's can contain what stood in the file. */
-function syntaxMessage(code: string): string {
-  const known: Record<string, string> = {
-    BAD_INDENT: "the indentation does not fit the lines above",
-    TAB_AS_INDENT: "indented with a tab; YAML wants spaces",
-    MISSING_CHAR: "a character is missing: a closing quote or bracket, a colon or a comma",
-    BAD_ALIAS: "an alias is * and the name of an anchor",
-    BAD_DQ_ESCAPE: "a backslash sequence that YAML does not know; use single quotes for a plain backslash",
-    BAD_PROP_ORDER: "an anchor or tag stands in the wrong place",
-    BAD_SCALAR_START: "a value cannot start with this character; put it in quotes",
-    BLOCK_AS_IMPLICIT_KEY: "a colon too much on this line; put texts that contain one in quotes",
-    BLOCK_IN_FLOW: "an indented block cannot stand inside brackets",
-    DUPLICATE_KEY: "this key is there twice; keep one",
-    KEY_OVER_1024_CHARS: "a key is longer than 1024 characters; a quote may be missing",
-    MULTILINE_IMPLICIT_KEY: "a colon is missing after this key, or a quote does not end",
-    MULTIPLE_ANCHORS: "one value has several anchors",
-    MULTIPLE_TAGS: "one value has several tags",
-    RESOURCE_EXHAUSTION: "nested too deeply",
-    MULTIPLE_DOCS: "there are several documents (---) in the file; keep one",
-    UNEXPECTED_TOKEN: "something stands here that does not belong here; a quote, colon or bracket may be missing",
-  };
-  return `not valid YAML: ${known[code] ?? `see ${quote(code)} in the YAML specification`}`;
 }

@@ -1,8 +1,8 @@
 import { readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { systemCode } from "../base/errors.ts";
+import { type Draft, forgeKey, type Report } from "./draft.ts";
 import { isSecret, type Path, quote } from "./problems.ts";
-import { type Draft, forgeKey, type Report } from "./rules.ts";
 import { readSecretFile, reason } from "./secret.ts";
 
 /** Looks at every file that the configuration names and the orchestrator itself reads. */

@@ -1,5 +1,5 @@
-import type { ConfigDocument, Position } from "./document.ts";
-import { ConfigError, type Path, type Problem, renderPath } from "./problems.ts";
+import type { ConfigDocument } from "./document.ts";
+import { ConfigError, type Path, type Position, type Problem, renderPath } from "./problems.ts";
 
 const MOST_PROBLEMS = 100;
 

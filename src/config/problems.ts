@@ -3,6 +3,18 @@ import { FireteactError } from "../base/errors.ts";
 /** Where something lies in the file: map keys and list indexes. */
 export type Path = readonly (string | number)[];
 
+export interface Position {
+  line: number;
+  column: number;
+}
+
+/** What was found at a place, before it has a file name. */
+export interface Finding {
+  path: Path;
+  position: Position;
+  message: string;
+}
+
 /** One thing to say about a configuration file. */
 export interface Problem {
   file: string;

@@ -278,6 +278,11 @@ describe("one mistake gives one clear line", () => {
       ["c.yaml:3:1: server.metricsAddress: must differ from server.address, found port 8081 for both"],
     ],
     [
+      "one port for both on this machine",
+      top('server: {address: ":8081"}'),
+      ["c.yaml:3:1: server.metricsAddress: must differ from server.address, found port 8081 for both"],
+    ],
+    [
       "a long socket path",
       top(`server: {socket: /${"s".repeat(107)}}`),
       [expect.stringContaining("c.yaml:3:18: server.socket: must have at most 107 bytes, as every unix socket's path")],

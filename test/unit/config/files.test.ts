@@ -44,7 +44,7 @@ describe("a secret's file", () => {
     ["a directory", (file) => mkdirSync(file), "SECRET_INVALID", /token is not a regular file$/],
     [
       "a pipe without writer",
-      (file) => execFileSync("mkfifo", [file]),
+      (file) => execFileSync("/usr/bin/mkfifo", [file]),
       "SECRET_INVALID",
       /token is not a regular file$/,
     ],

@@ -184,6 +184,17 @@ describe("differences from the original are said once, in files of the original"
     expect(warningsOf(content)).toEqual(warnings);
   });
 
+  it("are joined by warnings of what is dangerous", () => {
+    const flags = "legacyRegistrationToken: true, allowPersistentRegistration: true";
+    expect(warningsOf(original(flags))).toEqual([
+      "c.yaml:2:85: gitea.legacyRegistrationToken: every job can read the registration token and register runners with it",
+      "c.yaml:2:120: gitea.allowPersistentRegistration: with an older forge a job can keep its runner and take other jobs",
+    ]);
+    expect(errorsOf(original(flags, "driver: native"))).toEqual([
+      "c.yaml:2:120: gitea.allowPersistentRegistration: not with a native pool, found pools[0]",
+    ]);
+  });
+
   it("means what it says", () => {
     const zero = load(original("", "minRunners: 0, maxRunners: 0")).settings.pools[0];
     expect([zero?.minRunners, zero?.maxRunners]).toEqual([0, 10]);

@@ -98,7 +98,7 @@ describe("the loader answers with settings or a ConfigError", () => {
     const directory = workspace();
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => check(directory, bytes)),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
   });
   it("for any text of YAML's characters", () => {
@@ -109,21 +109,21 @@ describe("the loader answers with settings or a ConfigError", () => {
     );
     fc.assert(
       fc.property(text, (parts) => check(directory, parts.join(""))),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
   it("for any tree", () => {
     const directory = workspace();
     fc.assert(
       fc.property(tree, (value) => check(directory, stringify(value))),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
   });
   it("for files that are nearly good", () => {
     const directory = workspace();
     fc.assert(
       fc.property(nearlyGood, (value) => check(directory, stringify(value))),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 });

@@ -131,6 +131,10 @@ describe("pools", () => {
     expect(poolsOf(settings, "firecracker")).toEqual(["a"]);
     expect(poolsOf(settings, "fake")).toEqual(["b"]);
   });
+  it("may use anchors on keys too", () => {
+    const { settings } = load(`${FORGE}pools: [{&n name: a, driver: fake, runner: {labels: [*n ]}}]\n`);
+    expect(settings.pools[0]?.labels).toEqual(["name"]);
+  });
   it("merge maps as YAML does", () => {
     const { settings } = load(`${FORGE}pools:
   - &base {name: a, driver: qemu, runner: {image: i, labels: [x]}, qemu: &q {vcpuCount: 4}}
