@@ -178,6 +178,20 @@ describe("tries", () => {
     expect(await failureOf(targetAt(forge.url).jobs([], abort.signal))).toBe(reason);
   });
 
+  it("ends with the caller's own reason in a pause too", async () => {
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const clock: Clock = {
+      ...systemClock,
+      sleep: async (milliseconds, signal) => {
+        abort.abort(reason);
+        await systemClock.sleep(milliseconds, signal);
+      },
+    };
+    const forge = await forgeWith(answer(503, "", { "retry-after": "20" }));
+    expect(await failureOf(targetAt(forge.url, { clock }).jobs([], abort.signal))).toBe(reason);
+  });
+
   it("says that nothing was sent where nothing listens", async () => {
     const forge = await forgeWith(empty);
     await forge.close();
