@@ -3,7 +3,7 @@ import { isUnservable } from "./left-alone.ts";
 import { rankPools } from "./match.ts";
 import type { PoolView } from "./plan-types.ts";
 import type { Obstacle, Room } from "./room.ts";
-import { isLive } from "./runner.ts";
+import { isLive, jobOf } from "./runner.ts";
 import type { Supply } from "./supply.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
 import type { Runner } from "./types.ts";
@@ -77,8 +77,7 @@ function giveToPool(job: WaitingJob, survey: Survey, room: Room, ranked: Map<str
   let first: { pool: string; obstacle: Obstacle } | undefined;
   for (const view of pools) {
     const obstacle = room.obstacle(view);
-    if (obstacle === undefined)
-      return room.reserve(view.pool) ? { kind: "given", pool: view } : { kind: "host-full", pool: view };
+    if (obstacle === undefined) return { kind: room.reserve(view.pool) ? "given" : "host-full", pool: view };
     first ??= { pool: view.pool.name, obstacle };
   }
   return first === undefined ? { kind: "unmatched" } : { kind: "refused", pools, ...first };
@@ -112,8 +111,7 @@ function pickedJobs(survey: Survey, draft: Draft): Map<string, string> {
   const picks = { ...memory.picks };
   const working = new Set<string>();
   for (const runner of runners) {
-    if (runner.agent.phase !== "busy" && (runner.agent.phase !== "finished" || runner.agent.job === undefined))
-      continue;
+    if (jobOf(runner) === undefined) continue;
     working.add(runner.id);
     const job = memory.matches[runner.id]?.job ?? runner.jobKey;
     const read = survey.view(runner.target)?.jobsRead;
@@ -137,9 +135,10 @@ function handleHolders(survey: Survey, draft: Draft): Map<string, string> {
   const holders = new Map<string, string>();
   for (const runner of survey.input.runners) {
     if (runner.handle === undefined) continue;
+    const { phase } = runner.registration;
     const ends = runner.ending !== undefined || draft.leaving.has(runner.id);
-    if (!ends || (isLive(runner) && runner.credentials !== "none"))
-      holders.set(`${runner.target} ${runner.handle}`, runner.id);
+    const mayStillTakeIt = isLive(runner) && (phase === "pending" || phase === "active");
+    if (!ends || mayStillTakeIt) holders.set(`${runner.target} ${runner.handle}`, runner.id);
   }
   return holders;
 }

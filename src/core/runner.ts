@@ -148,7 +148,7 @@ function reach(runner: Runner, phase: Phase, at: number): Runner {
 }
 
 /** The job that a runner says it holds or held. */
-function jobOf(runner: Runner): ClaimedJob | undefined {
+export function jobOf(runner: Runner): ClaimedJob | undefined {
   return runner.agent.phase === "busy" || runner.agent.phase === "finished" ? runner.agent.job : undefined;
 }
 
