@@ -19,43 +19,42 @@ const KEPT = 10 * 60_000;
 export function createOpenings(resolve: Resolve = resolveHost): {
   resolve(egress: Egress, uptime: number): Promise<Resolution>;
 } {
-  const seen = new Map<string, { endpoint: Endpoint; until: number }>();
+  /** By what was wanted: until which uptime each of its addresses is open. */
+  let open = new Map<string, Map<string, number>>();
   return {
     async resolve(egress, uptime) {
       const problems: string[] = [];
-      const hosts = new Set(egress.allow.map(({ host }) => host));
-      const found = await Promise.all(
-        egress.allow.map(async ({ host, port }) => {
-          const addresses = await resolve(host).catch((error: unknown) => {
-            problems.push(`"${host}" has no address now (${describe(error)})`);
-            return [];
-          });
-          return { host, port, addresses };
-        }),
-      );
-      for (const { host, port, addresses } of found) {
-        if (addresses.some(isLoopback)) {
-          problems.push(`"${host}" is a loopback address of this host, which guests cannot reach`);
+      const endpoints = new Map<string, Endpoint>();
+      const next: typeof open = new Map();
+      for (const { host, port } of egress.allow) {
+        const addresses = open.get(`${host}:${port}`) ?? new Map<string, number>();
+        next.set(`${host}:${port}`, addresses);
+        for (const address of await lookedUp(host, [...addresses.keys()], problems)) {
+          addresses.set(address, uptime + KEPT);
         }
-        for (const address of addresses.filter((address) => !isLoopback(address))) {
-          seen.set(`${host} ${address} ${port}`, { endpoint: { address, port }, until: uptime + KEPT });
+        for (const [address, until] of addresses) {
+          if (until < uptime) addresses.delete(address);
+          else endpoints.set(`${address} ${port}`, { address, port });
         }
       }
-      for (const [key, { until }] of seen) {
-        const wanted = egress.allow.some(({ host, port }) => key.startsWith(`${host} `) && key.endsWith(` ${port}`));
-        if (!wanted || until < uptime) seen.delete(key);
-      }
-      const unresolved = new Set(found.filter(({ addresses }) => addresses.length === 0).map(({ host }) => host));
-      for (const host of hosts) {
-        if (unresolved.has(host)) keep(host);
-      }
-      return { endpoints: unique([...seen.values()].map(({ endpoint }) => endpoint)), problems };
-
-      function keep(host: string): void {
-        for (const [key, entry] of seen) if (key.startsWith(`${host} `)) entry.until = uptime + KEPT;
-      }
+      open = next;
+      return { endpoints: [...endpoints].sort(byText).map(([, endpoint]) => endpoint), problems };
     },
   };
+
+  /** The host's addresses that guests can reach now; those known before when it cannot be looked up. */
+  async function lookedUp(host: string, known: string[], problems: string[]): Promise<string[]> {
+    try {
+      const addresses = await resolve(host);
+      if (addresses.some(isLoopback)) {
+        problems.push(`"${host}" is a loopback address of this host, which guests cannot reach`);
+      }
+      return addresses.filter((address) => !isLoopback(address));
+    } catch (error) {
+      problems.push(`"${host}" has no address now (${describe(error)})`);
+      return known;
+    }
+  }
 }
 
 async function resolveHost(host: string): Promise<string[]> {
@@ -66,7 +65,4 @@ async function resolveHost(host: string): Promise<string[]> {
 
 const isLoopback = (address: string): boolean => address.startsWith("127.") || address === "0.0.0.0";
 
-function unique(endpoints: Endpoint[]): Endpoint[] {
-  const byText = new Map(endpoints.map((endpoint) => [`${endpoint.address} . ${endpoint.port}`, endpoint]));
-  return [...byText.keys()].sort().map((key) => byText.get(key) as Endpoint);
-}
+const byText = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : 1);
