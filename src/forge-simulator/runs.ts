@@ -33,7 +33,8 @@ export function startRun(world: World, request: RunRequest): Run {
     workflowName: definition.name ?? request.workflow,
     title: definition.name ?? request.workflow,
     event: request.event,
-    payload: request.payload,
+    // Runners get it as JSON, so it is kept as JSON has it.
+    payload: JSON.parse(JSON.stringify(request.payload)) as Record<string, unknown>,
     ref: request.ref,
     sha: request.sha,
     secrets: request.secrets,

@@ -1,13 +1,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { TLSSocket } from "node:tls";
 import type { createFaults } from "../faults.ts";
 import { type Answer, empty, html, type SimulatedRequest } from "./message.ts";
 import type { createRequestLog } from "./request-log.ts";
 import { findRoute, type Route } from "./router.ts";
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
+const IDLE_CONNECTION_MS = 120_000;
 
 export interface TlsFiles {
   key: string;
@@ -52,6 +54,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   const server: Server | TlsServer =
     options.tls === undefined ? createServer(listener) : createTlsServer(options.tls, listener);
+  // Real forges keep idle connections; closing them early would race with a client that polls.
+  server.keepAliveTimeout = IDLE_CONNECTION_MS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(options.port, options.host, () => resolve());
@@ -81,7 +85,7 @@ async function answer(
   const started = performance.now();
   const at = options.now();
   const method = incoming.method ?? "GET";
-  const target = new URL(incoming.url ?? "/", "http://simulator");
+  const target = new URL(`http://simulator${incoming.url ?? "/"}`);
   const inside = target.pathname.startsWith(`${options.basePath}/`);
   const path = inside ? target.pathname.slice(options.basePath.length) : target.pathname;
   const found = inside ? findRoute(options.routes, method, path) : undefined;
@@ -115,7 +119,7 @@ async function answer(
   });
   if (outcome === "cut") {
     finish(0);
-    incoming.socket.resetAndDestroy();
+    cut(incoming.socket);
   } else if ("truncated" in outcome) {
     finish(0);
     await sendHalf(response, outcome.truncated);
@@ -124,6 +128,12 @@ async function answer(
     finish(outcome.status);
     send(response, outcome);
   }
+}
+
+/** A reset where the socket can send one; under TLS there is only an end. */
+function cut(socket: Socket): void {
+  if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** Undefined when it is too large or never arrives whole. */

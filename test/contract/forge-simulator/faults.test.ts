@@ -113,6 +113,20 @@ describe("the server", () => {
     expect(await version(second.cert)).toBe(200);
   });
 
+  it("resets under TLS too", async () => {
+    const own = certificate("own");
+    const { forge } = await rig({ tls: own });
+    forge.faults.add({ fault: { kind: "reset" }, times: 1 });
+    const outcome = await new Promise((resolve) => {
+      const request = httpsGet(`${forge.url}/api/v1/version`, { ca: own.cert, agent: false }, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode);
+      });
+      request.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
+    });
+    expect(outcome).toBe("ECONNRESET");
+  });
+
   it("answers Ping in binary without credentials", async () => {
     const { forge } = await rig();
     const answer = await fetch(`${forge.url}/api/actions/ping.v1.PingService/Ping`, {

@@ -46,6 +46,11 @@ describe.each([{ json: false }, { json: true }])("the life of an ephemeral runne
     });
     expect(task.secrets).toMatchObject({ KEY: "s3cret", GITHUB_TOKEN: task.secrets["GITEA_TOKEN"] });
     expect(task.vars).toEqual({ COLOUR: "red" });
+    const claims = String(task.context?.["gitea_runtime_token"]).split(".")[1] ?? "";
+    expect(JSON.parse(Buffer.from(claims, "base64url").toString())).toMatchObject({
+      scp: `Actions.Results:${run.id}:${run.job("hello").id}`,
+      TaskID: Number(task.id),
+    });
 
     const busy = await get(`/repos/acme/site/actions/jobs?status=in_progress`);
     expect(busy.body.jobs[0]).toMatchObject({ status: "in_progress", runner_id: runner.id, runner_name: "vm-1" });
