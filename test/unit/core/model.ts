@@ -43,9 +43,13 @@ export interface WorldOptions {
   listsQueue: boolean;
 }
 
+/** The row of every runner that is not ours. */
+const FOREIGN = 999_999;
+
 export type World = ReturnType<typeof createWorld>;
 
 export function createWorld(options: WorldOptions) {
+  const pools = options.pools.map((view) => ({ ...view }));
   const jobs: ForgeJob[] = [];
   const rows = new Map<number, ForgeRow>();
   const guests = new Map<string, Guest>();
@@ -86,7 +90,7 @@ export function createWorld(options: WorldOptions) {
       const output = plan(
         input({
           mode,
-          pools: options.pools,
+          pools,
           runners: [...records.values()],
           forges: { [T]: view },
           strays: {
@@ -188,6 +192,21 @@ export function createWorld(options: WorldOptions) {
       if (found === undefined || found.state === "done") return;
       if (found.row !== undefined) rows.delete(found.row);
       found.state = "done";
+    },
+    /** A runner of somebody else, another host's say, takes a job; `release` ends all of theirs. */
+    poach: (index: number) => {
+      const found = at(
+        jobs.filter(({ state }) => state === "queued"),
+        index,
+      );
+      if (found !== undefined) Object.assign(found, { state: "running", row: FOREIGN });
+    },
+    release: () => {
+      for (const found of jobs) if (found.row === FOREIGN) found.state = "done";
+    },
+    pause: (index: number, paused: boolean) => {
+      const view = at(pools, index);
+      if (view !== undefined) view.paused = paused;
     },
     read: () => {
       view.health = "ok";

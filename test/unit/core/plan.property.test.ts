@@ -34,6 +34,9 @@ const OPERATIONS = [
   "minute",
   "push",
   "cancel",
+  "poach",
+  "pause",
+  "resume",
   "kill",
   "hang",
   "deafen",
@@ -51,6 +54,9 @@ const WEIGHTS: Record<(typeof OPERATIONS)[number], number> = {
   minute: 2,
   push: 8,
   cancel: 2,
+  poach: 3,
+  pause: 1,
+  resume: 2,
   kill: 1,
   hang: 1,
   deafen: 1,
@@ -135,6 +141,15 @@ function perform(world: World, { do: what, n }: Act): void {
     case "cancel":
       world.cancel(n);
       break;
+    case "poach":
+      world.poach(n);
+      break;
+    case "pause":
+      world.pause(n, true);
+      break;
+    case "resume":
+      world.pause(n, false);
+      break;
     case "kill":
       world.kill(n);
       break;
@@ -191,6 +206,8 @@ const TIMEOUTS: ReadonlySet<EndReason> = new Set(["boot-timeout", "ready-timeout
 
 /** Everything works from here on, and nothing new comes: lets the world go on until nothing changes any more. */
 function calmDown(world: World, mode: "run" | "drain" = "run"): void {
+  for (const index of pools.keys()) world.pause(index, false);
+  world.release();
   for (let round = 0; round < 2_000; round++) {
     world.read();
     const { steps, wakeAt } = checked(world, mode);
