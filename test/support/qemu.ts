@@ -26,7 +26,7 @@ export function recordedMetadata() {
 export async function qemuHost(pool: Partial<QemuPool> = {}, deps: Partial<QemuDeps> = {}) {
   const places = await temporaryPlaces();
   await chmod(places.root, 0o755);
-  const { image, images, disks } = await tinyGuest();
+  const { image, images, disks } = await tinyGuest(places.root);
   const network = stubNetwork();
   const { served, publisher } = recordedMetadata();
   const settings: QemuPool = { image: "tiny", accelerator: "tcg", disks, ...pool };

@@ -1,7 +1,5 @@
-import { copyFile, mkdir, mkdtemp, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { exec } from "../../src/base/exec.ts";
 import { buildInitrd, readBusybox } from "../../src/image/build/initrd.ts";
 import { guestKernel } from "../../src/image/kernel/debian.ts";
 import { loadOrder } from "../../src/image/kernel/modules.ts";
@@ -14,7 +12,7 @@ const MODULES = ["virtio_mmio", "virtio_blk", "virtio_console", "virtio_net", "v
 /**
  * First and only process of the smallest guest: says `up` on its channel, then obeys lines. `echo TEXT` answers TEXT,
  * `reset` ends the guest, `panic` ends it by a kernel panic, `flood` writes to the console without end, `scratch BYTES`
- * writes to the scratch disk, `root` tries to write to the read-only disk, `address` tells the network's words.
+ * writes to the scratch disk, `root` tries to write to the read-only disk, `line` tells the kernel's command line.
  */
 const INIT = `#!/bin/sh
 mount -t proc proc /proc
@@ -46,14 +44,15 @@ while :; do
 done
 `;
 
-/** An image of the guest above, a pristine scratch disk, and the ports that hand them out. */
-export async function tinyGuest(): Promise<{ image: GuestImage; images: Images; disks: RootDisks }> {
+/**
+ * An image of the guest above, a pristine scratch disk, and the ports that hand them out. They lie in `directory`, which
+ * everybody must be able to enter.
+ */
+export async function tinyGuest(directory: string): Promise<{ image: GuestImage; images: Images; disks: RootDisks }> {
   const signal = AbortSignal.timeout(120_000);
   const places = { state: CACHE, run: CACHE };
   await mkdir(CACHE, { recursive: true });
   const kernel = await guestKernel({ places, signal, progress: () => undefined });
-  const directory = await mkdtemp(join(tmpdir(), "tiny-guest-"));
-  await exec("chmod", ["755", directory]);
   const image: GuestImage = {
     digest: "sha256:tiny",
     rootfs: join(directory, "root.img"),

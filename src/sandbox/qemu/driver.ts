@@ -78,9 +78,9 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
     const key = JSON.stringify(wanted);
     const known = machines.get(key);
     if (known !== undefined) return known;
-    const verdictFile = join(places.state, "probe", "qemu-kvm.json");
+    const verdicts = join(places.state, "probe");
     // Shared by all that wait for it, so that none of them may end it.
-    const found = findMachine({ ...wanted, verdictFile }, log, new AbortController().signal);
+    const found = findMachine({ ...wanted, verdicts }, log, new AbortController().signal);
     machines.set(key, found);
     found.catch(() => machines.delete(key));
     return found;

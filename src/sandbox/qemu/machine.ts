@@ -24,8 +24,8 @@ interface Wanted {
   binaryPath?: string;
   accelerator: "auto" | Accelerator;
   kernel: string;
-  /** Where the verdict on KVM is kept. */
-  verdictFile: string;
+  /** Where verdicts on KVM are kept. */
+  verdicts: string;
 }
 
 /**
@@ -95,7 +95,7 @@ async function choose(wanted: Wanted & { binary: string; version: string }, sign
 
 async function kvmVerdict(wanted: Wanted & { binary: string; version: string }, signal: AbortSignal): Promise<Verdict> {
   if ((await modeOf("/dev/kvm")) === undefined) return { works: false, detail: "there is no /dev/kvm" };
-  return await probeKvm({ ...wanted, file: wanted.verdictFile, signal });
+  return await probeKvm({ ...wanted, directory: wanted.verdicts, signal });
 }
 
 /**

@@ -2,12 +2,12 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import * as z from "zod";
 import { writeFileAtomic } from "../../base/atomic-file.ts";
 import { bootId } from "../../base/clock.ts";
-import { describe, ignore } from "../../base/errors.ts";
+import { describe, FireteactError, ignore } from "../../base/errors.ts";
 import { exec } from "../../base/exec.ts";
 import { type Accelerator, machineOptions } from "./command-line.ts";
 import { PROBE_DEVICE, PROBE_EXIT, probeInitrd } from "./probe-guest.ts";
@@ -26,21 +26,23 @@ const KVM_DEADLINE = 5_000;
  * no kernel runs. So the guest's kernel is booted once, to a first program that answers. The verdict is kept until
  * kernel, QEMU, processor or boot of the host are others.
  *
- * @param file Where the verdict is kept.
+ * @param options.directory Where verdicts are kept, one for each kernel.
  */
 export async function probeKvm(options: {
   binary: string;
   version: string;
   kernel: string;
-  file: string;
+  directory: string;
   signal: AbortSignal;
 }) {
-  const key = [await hashOf(options.kernel), options.version, bootId(), await processorModel()].join(" ");
-  const known = await readVerdict(options.file, key);
+  const hash = await hashOf(options.kernel);
+  const key = [hash, options.version, bootId(), await processorModel()].join(" ");
+  const file = join(options.directory, `qemu-kvm-${hash.slice(0, 12)}.json`);
+  const known = await readVerdict(file, key);
   if (known !== undefined) return known;
   const verdict = await bootProbe({ ...options, accelerator: "kvm", deadline: KVM_DEADLINE });
-  await mkdir(dirname(options.file), { recursive: true });
-  await writeFileAtomic(options.file, `${JSON.stringify({ key, ...verdict })}\n`);
+  await mkdir(options.directory, { recursive: true });
+  await writeFileAtomic(file, `${JSON.stringify({ key, ...verdict })}\n`);
   return verdict;
 }
 
@@ -79,7 +81,9 @@ export async function bootProbe({
     return { works: true, detail: `the guest kernel ran within ${Math.round(performance.now() - started)} ms` };
   } catch (error) {
     signal.throwIfAborted();
-    return { works: false, detail: `the guest kernel does not run: ${describe(error)}` };
+    const slow = error instanceof FireteactError && error.code === "PROGRAM_TIMEOUT";
+    const why = slow ? `it did not reach its first program within ${deadline / 1000} s` : describe(error);
+    return { works: false, detail: `the guest kernel does not run: ${why}` };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
