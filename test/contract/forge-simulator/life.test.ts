@@ -46,7 +46,8 @@ describe.each([{ json: false }, { json: true }])("the life of an ephemeral runne
     });
     expect(task.secrets).toMatchObject({ KEY: "s3cret", GITHUB_TOKEN: task.secrets["GITEA_TOKEN"] });
     expect(task.vars).toEqual({ COLOUR: "red" });
-    const claims = String(task.context?.["gitea_runtime_token"]).split(".")[1] ?? "";
+    const { gitea_runtime_token: runtimeToken } = task.context as Record<string, string>;
+    const claims = runtimeToken?.split(".")[1] ?? "";
     expect(JSON.parse(Buffer.from(claims, "base64url").toString())).toMatchObject({
       scp: `Actions.Results:${run.id}:${run.job("hello").id}`,
       TaskID: Number(task.id),
