@@ -18,12 +18,15 @@ export async function enableForwarding(): Promise<boolean> {
   return true;
 }
 
+export function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw new FireteactError("NETWORK_NOT_ROOT", "networks for guests need root", { hint: "run it as root" });
+}
+
 /** Whether guests' networks can be made on this host, without changing anything. */
 export async function checkHost(commands: Commands, layout: Layout, nameservers: string[]): Promise<NetworkCheck> {
   try {
-    if (process.getuid?.() !== 0) {
-      throw new FireteactError("NETWORK_NOT_ROOT", "networks for guests need root", { hint: "run it as root" });
-    }
+    requireRoot();
     if ((await stat("/dev/net/tun").catch(ignore("ENOENT"))) === undefined) {
       throw new FireteactError("NETWORK_NO_TUN", "there is no /dev/net/tun", { hint: "load it with: modprobe tun" });
     }

@@ -1,19 +1,19 @@
 import type { Server } from "node:net";
-import type { Clock, Timer } from "../../base/clock.ts";
+import type { Clock } from "../../base/clock.ts";
 import { describe, FireteactError } from "../../base/errors.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Places } from "../../base/names.ts";
-import type { Egress, Network } from "../port.ts";
+import type { Network } from "../port.ts";
 import { ensureBridge, removeBridge } from "./bridge.ts";
 import { claim, claimDirectory, readClaims, tidy, unclaim } from "./claims.ts";
 import { type Commands, hostCommands } from "./commands.ts";
-import { checkHost, enableForwarding } from "./host.ts";
+import { checkHost, enableForwarding, requireRoot } from "./host.ts";
+import { createHostRules } from "./host-rules.ts";
 import { createLayout, guestNetwork, type Slot, slotOf } from "./layout.ts";
 import { listen, type MetadataListener } from "./listener.ts";
 import { hostNameservers } from "./nameservers.ts";
-import { createOpenings, type Resolve } from "./openings.ts";
+import type { Resolve } from "./openings.ts";
 import { createSlotPool } from "./pool.ts";
-import { type Endpoint, hostRules, noHostRules } from "./rules.ts";
 import { createSlot, destroySlots, enslave, existingSlots, namespaceSlots } from "./slots.ts";
 import { parseGuestSubnet, slotCount, slotOfAddress } from "./subnet.ts";
 
@@ -35,10 +35,8 @@ export interface EmbeddedNetworkOptions {
   /** For tests. */
   commands?: Commands;
   resolve?: Resolve;
+  watchEvery?: number;
 }
-
-/** How often the addresses of what guests may always reach are looked up again. */
-const REFRESH = 60_000;
 
 /** Networks of namespaces and nftables rules on this host, with nothing but `ip` and `nft`. Needs root. */
 export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network {
@@ -47,7 +45,8 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   const { metadataPort = 1780, firstOwner = 1_900_000_000 } = options;
   const layout = createLayout({ hostId: options.hostId, subnet, metadataPort, firstOwner });
   const directory = claimDirectory(options.places);
-  const openings = createOpenings(options.resolve);
+  const { resolve, watchEvery } = options;
+  const rules = createHostRules({ commands, layout, clock, log, resolve, watchEvery });
   const holders = new Map<number, string>();
   const releasing = new Map<string, Promise<void>>();
   const pool = createSlotPool({
@@ -56,36 +55,28 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     make: (number) => createSlot(commands, layout, slotOf(layout, number)),
     onError: (error) => log.warn({ reason: describe(error) }, "no network could be made ahead"),
   });
-  let egress: Egress = { allow: [] };
   let nameservers: string[] = [];
   let listener: MetadataListener | undefined;
-  let applied: string | undefined;
-  let applying = Promise.resolve();
-  let timer: Timer | undefined;
 
   return {
     async check() {
       return checkHost(commands, layout, await findNameservers());
     },
 
-    async allow(wanted) {
-      egress = wanted;
-      if (listener !== undefined) await applyRules();
-    },
+    allow: (egress) => rules.allow(egress),
 
     async prepare(signal) {
+      requireRoot();
       for (const name of tidy(directory)) log.warn({ name }, "removed a broken network claim");
       await ensureBridge(commands, layout);
       nameservers = await findNameservers();
       if (nameservers.length === 0) log.warn("guests have no name servers: set network.nameservers");
-      applied = undefined;
-      await applyRules();
+      await rules.start(nameservers);
       if (await enableForwarding()) log.info("IP forwarding of this host was off and is now on");
       await adoptSlots();
       listener ??= await listen({ host: layout.gateway, port: metadataPort }, guestAt, (error) =>
         log.warn({ reason: describe(error) }, "a guest's metadata connection could not be taken"),
       );
-      scheduleRefresh();
       signal.throwIfAborted();
       await pool.refill();
     },
@@ -137,10 +128,8 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     },
 
     async close({ remove }) {
-      timer?.cancel();
-      timer = undefined;
       const unused = await pool.close();
-      await applying;
+      await rules.stop();
       await listener?.close();
       listener = undefined;
       await destroySlots(
@@ -151,7 +140,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       readHolders();
       if (!remove || holders.size > 0) return;
       await removeBridge(commands);
-      await commands.nft(noHostRules());
+      await rules.remove();
     },
   };
 
@@ -213,37 +202,8 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     const number = slotOfAddress(subnet, address);
     return number === undefined ? undefined : holders.get(number);
   }
-
-  /** One at a time, and only when something changed. */
-  function applyRules(): Promise<void> {
-    const apply = async (): Promise<void> => {
-      const { endpoints, problems } = await openings.resolve(egress, clock.uptime());
-      for (const problem of problems) log.warn({ problem }, "guests may not reach the forge");
-      const rules = hostRules(layout, { endpoints, nameservers });
-      if (rules === applied) return;
-      await commands.nft(rules);
-      applied = rules;
-      log.debug({ open: endpoints.map(endpointText) }, "network rules applied");
-    };
-    const turn = applying.then(apply);
-    applying = turn.catch(() => undefined);
-    return turn;
-  }
-
-  function scheduleRefresh(): void {
-    timer?.cancel();
-    timer = clock.after(REFRESH, () => {
-      applyRules()
-        .catch((error: unknown) => log.warn({ reason: describe(error) }, "network rules could not be refreshed"))
-        .finally(() => {
-          if (timer !== undefined) scheduleRefresh();
-        });
-    });
-  }
 }
 
 function requireHex(hex: string): void {
   if (!/^[0-9a-f]{24}$/.test(hex)) throw new TypeError(`"${hex}" is no guest's hex`);
 }
-
-const endpointText = ({ address, port }: Endpoint): string => `${address}:${port}`;

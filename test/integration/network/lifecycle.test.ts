@@ -184,6 +184,18 @@ describe("the embedded network", () => {
     expect(await daemon.call("attach", hex(6))).toMatchObject({ hostAddress: "10.201.0.4" });
   });
 
+  it("puts its rules and IP forwarding back when another program flushed them", async () => {
+    const daemon = lab.daemon({ ...QUIET, watchEvery: 50 });
+    await daemon.call("prepare");
+    const rules = async (): Promise<string> =>
+      lab.run("sh", "-c", "nft -s list ruleset | grep -v 'elements = '; cat /proc/sys/net/ipv4/ip_forward");
+    const before = await rules();
+    expect(before).toContain("table bridge fireteact");
+    await lab.run("sh", "-c", "nft flush ruleset; echo 0 >/proc/sys/net/ipv4/ip_forward");
+    await expect.poll(rules, { timeout: 10_000 }).toBe(before);
+    expect(daemon.log()).toContain("another program removed the network rules");
+  });
+
   it("gives the tap to its owner, who needs no other right", async () => {
     const daemon = lab.daemon(QUIET);
     await daemon.call("prepare");
