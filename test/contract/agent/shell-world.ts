@@ -8,8 +8,9 @@ import { systemClock } from "../../../src/base/clock.ts";
 import type { AgentEvent } from "../../../src/channel/messages.ts";
 import { createForgeSimulator, type ForgeSimulator } from "../../../src/forge-simulator/simulator.ts";
 import { createRunnerClient } from "../../../src/runner-rpc/client.ts";
+import { bundle } from "./bundle.ts";
 
-const MAIN = join(import.meta.dirname, "../../../src/agent/engines/shell/main.ts");
+const MAIN = join(await bundle({ "shell-engine": "src/agent/engines/shell/main.ts" }), "shell-engine.cjs");
 
 type SimulatorOptions = Parameters<typeof createForgeSimulator>[0];
 

@@ -8,6 +8,9 @@ import { systemClock } from "../../../src/base/clock.ts";
 import { silentLogger } from "../../../src/base/log.ts";
 import { connectChannel, type HostChannel } from "../../../src/channel/host.ts";
 import type { AgentEvent } from "../../../src/channel/messages.ts";
+import { bundle } from "./bundle.ts";
+
+const programs = await bundle({ agent: "src/agent/main.ts", "shell-engine": "src/agent/engines/shell/main.ts" });
 
 /** A sandbox without walls: a real agent process with a metadata service and a host around it. */
 export interface World {
@@ -71,7 +74,7 @@ export async function createWorld(options: {
     "retry-wait": "100ms",
   };
   const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`);
-  const main = join(import.meta.dirname, "../../../src/agent/main.ts");
+  const main = join(programs, "agent.cjs");
   const agent = spawn(process.execPath, [main, "runner", ...args, ...(options.args ?? [])], {
     stdio: ["ignore", "pipe", "pipe"],
   });

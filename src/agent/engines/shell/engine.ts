@@ -8,7 +8,6 @@ import { createRunnerClient, type RunnerClient } from "../../../runner-rpc/clien
 import { rpcProblem } from "../../../runner-rpc/errors.ts";
 import { REQUEST_KEY_HEADER } from "../../../runner-rpc/headers.ts";
 import type { RunnerFile } from "./runner-file.ts";
-import { runTask } from "./task.ts";
 
 interface EngineOptions {
   runner: RunnerFile;
@@ -47,7 +46,11 @@ export function createShellEngine(options: EngineOptions): ShellEngine {
     async run() {
       await declare(client);
       if (!draining.signal.aborted) tell({ kind: "listening" });
-      const task = await waitForTask(client);
+      // The larger part of this program is read while the forge is asked for a job.
+      const [task, { runTask }] = await Promise.all([
+        waitForTask(client),
+        clock.sleep(0).then(() => import("./task.ts")),
+      ]);
       if (task === undefined) return tell({ kind: "drained" });
       await runTask({ ...options, client: client.runner, task, cancelled: cancelled.signal });
     },

@@ -1,18 +1,17 @@
 import { readFileSync } from "node:fs";
-import * as z from "zod";
 import { FireteactError } from "../../../base/errors.ts";
 
-const runnerFileSchema = z.looseObject({
-  name: z.string(),
-  uuid: z.string().min(1),
-  token: z.string().min(1),
-  address: z.url({ protocol: /^https?$/ }),
-  labels: z.array(z.string()),
-});
-
 /** The runner's registration, as every engine reads it. */
-export type RunnerFile = z.infer<typeof runnerFileSchema>;
+export interface RunnerFile {
+  name: string;
+  uuid: string;
+  token: string;
+  /** Base URL of the forge. */
+  address: string;
+  labels: string[];
+}
 
+/** Throws `RUNNER_FILE`. Checked by hand: a schema library would be read before the forge is asked for a job. */
 export function readRunnerFile(path: string): RunnerFile {
   let value: unknown;
   try {
@@ -20,8 +19,18 @@ export function readRunnerFile(path: string): RunnerFile {
   } catch (cause) {
     throw new FireteactError("RUNNER_FILE", `the runner file ${path} cannot be read`, { cause });
   }
-  const result = runnerFileSchema.safeParse(value);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new FireteactError("RUNNER_FILE", `the runner file ${path} is not valid: ${issue?.path.join(".")}`);
+  const file = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
+  const { labels } = file;
+  const field = (name: string): string => {
+    const text = file[name];
+    if (typeof text === "string" && text !== "") return text;
+    throw new FireteactError("RUNNER_FILE", `the runner file ${path} has no ${name}`);
+  };
+  return {
+    name: field("name"),
+    uuid: field("uuid"),
+    token: field("token"),
+    address: field("address"),
+    labels: Array.isArray(labels) ? labels.filter((label) => typeof label === "string") : [],
+  };
 }
