@@ -1,5 +1,6 @@
 import { execFile, spawn } from "node:child_process";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdtempSync, rmSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -26,16 +27,23 @@ export interface GitStore {
 }
 
 export function createGitStore(): GitStore {
-  let root: Promise<string> | undefined;
+  let root: string | undefined;
+  // A process that exits without `close` should leave nothing either.
+  const remove = () => {
+    if (root !== undefined) rmSync(root, { recursive: true, force: true });
+  };
   const directory = () => {
-    root ??= mkdtemp(join(tmpdir(), "fireteact-forge-"));
+    if (root === undefined) {
+      root = mkdtempSync(join(tmpdir(), "fireteact-forge-"));
+      process.once("exit", remove);
+    }
     return root;
   };
 
   return {
     commit: async (repository, branch, files, message) => {
       if (repository.directory === undefined) {
-        const path = join(await directory(), `${repository.id}.git`);
+        const path = join(directory(), `${repository.id}.git`);
         await mkdir(path);
         await git(path, ["init", "--quiet", "--bare", `--initial-branch=${repository.defaultBranch}`]);
         await git(path, ["config", "uploadpack.allowAnySHA1InWant", "true"]);
@@ -54,7 +62,8 @@ export function createGitStore(): GitStore {
       git(home(repository), ["archive", `--format=${format}`, `--prefix=${repository.name.toLowerCase()}/`, commit]),
     serve: (repository, path, request) => backend(home(repository), path, request),
     close: async () => {
-      if (root !== undefined) await rm(await root, { recursive: true, force: true });
+      process.removeListener("exit", remove);
+      if (root !== undefined) await rm(root, { recursive: true, force: true });
     },
   };
 }

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -75,6 +75,24 @@ describe("checkout of a job's repository", () => {
     expect(await readme(`${api}/${later}.tar.gz`, `token ${token}`)).toBe("# later\n");
     expect((await fetch(`${api}/nowhere.tar.gz`, { headers: { authorization: `token ${admin}` } })).status).toBe(404);
     expect((await fetch(`${api}/main.tar.gz`)).status).toBe(404);
+  });
+
+  it("leaves no files when it is closed, or when its process exits without that", async () => {
+    const directory = await temporary();
+    const simulator = new URL("../../../src/forge-simulator/simulator.ts", import.meta.url).href;
+    const start = (ending: string) => `
+      const { createForgeSimulator } = await import(${JSON.stringify(simulator)});
+      const forge = await createForgeSimulator({ flavour: "gitea", version: "1.25.1" });
+      await forge.addRepository("a/b", { files: { c: "d" } });
+      const { readdirSync } = await import("node:fs");
+      console.log(readdirSync(process.env.TMPDIR).length);
+      ${ending}`;
+    for (const ending of ["await forge.close();", "process.exit(0);"]) {
+      const args = ["--input-type=module", "-e", start(ending)];
+      const { stdout } = await run(process.execPath, args, { env: { ...gitEnvironment, TMPDIR: directory } });
+      expect(stdout).toBe("1\n");
+      expect(await readdir(directory)).toEqual([]);
+    }
   });
 
   it("keeps one job out of another private repository", async () => {
