@@ -249,6 +249,14 @@ describe("how many runners are made", () => {
       waits: { 1: "runner-ready", 2: "runner-starting" },
     },
     {
+      what: "a runner whose own job is gone is no help for another one either",
+      given: {
+        forges: { [T]: forge({ jobs: [job(2, { handle: "h2" })], bindsJobs: true }) },
+        runners: [ready(1, { handle: "h1" })],
+      },
+      creates: { a: 1 },
+    },
+    {
       what: "two hosts: each sees only its own runners, and both serve the job",
       given: { runners: [], jobs: [job(1)] },
       creates: { a: 1 },
@@ -338,6 +346,16 @@ describe("which pool makes the runner", () => {
     {
       what: "an avail runner of a less specific pool comes before a new one of the preferred pool",
       given: { pools: both, runners: [ready(1, { pool: "wide", labels: wide.labels })], jobs: [job(1)] },
+      creates: {},
+      waits: { 1: "runner-ready" },
+    },
+    {
+      what: "a listening runner comes before one that starts, since the forge would give it the job anyway",
+      given: {
+        pools: both,
+        runners: [booting(2, { pool: "narrow" }), ready(1, { pool: "wide", labels: wide.labels })],
+        jobs: [job(1)],
+      },
       creates: {},
       waits: { 1: "runner-ready" },
     },

@@ -149,6 +149,13 @@ describe("limits", () => {
     expect(output.memory.pools["a"]).toMatchObject({ failures: 1, error: "the sandbox did not report within 10 s" });
   });
 
+  it("makes the pool wait after a sandbox that ended before it came to a job, and after no other", () => {
+    const ended: RunnerEvent = { kind: "sandbox-exited", exit };
+    expect(at(after(booting(1, own), [ended]), NOW).memory.pools).toHaveProperty("a");
+    expect(at(after(busy(1, own), [ended]), NOW).memory.pools).toEqual({});
+    expect(at(after(busy(1, own), [{ kind: "job-finished" }, ended]), NOW).memory.pools).toEqual({});
+  });
+
   it("does not make the pool wait after a job that hung", () => {
     expect(at(busy(1, own), NOW + short.job).memory.pools).toEqual({});
   });
