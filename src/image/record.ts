@@ -22,7 +22,9 @@ export const ImageRecord = z.object({
 export type ImageRecord = z.infer<typeof ImageRecord>;
 
 export const imagesDirectory = (places: Places): string => join(places.state, "images");
-const referenceFile = (places: Places, name: string): string => join(imagesDirectory(places), "refs", name);
+/** Holds one file a name, with the digest it points to. */
+export const referencesDirectory = (places: Places): string => join(imagesDirectory(places), "refs");
+const referenceFile = (places: Places, name: string): string => join(referencesDirectory(places), name);
 
 /** Where an image of this digest lies. */
 export function imageDirectory(places: Places, digest: string): string {

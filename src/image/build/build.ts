@@ -1,4 +1,4 @@
-import { link, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FireteactError, systemCode } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
@@ -16,6 +16,7 @@ import {
 } from "../record.ts";
 import { runTool } from "../tool.ts";
 import { baseArchive, baseKey, baseSpec } from "./base.ts";
+import { removeUnused } from "./clean.ts";
 import { buildInitrd, readBusybox } from "./initrd.ts";
 import { fileSha256, sha256, treeManifest } from "./manifest.ts";
 import { packExt4 } from "./pack.ts";
@@ -90,7 +91,7 @@ async function buildLocked(
   const init = await readFile(join(sources.files, "initrd", "init"));
   const kernel = await guestKernel({ places, signal, progress, refresh });
   const top = await topKey(files);
-  await removeLeftovers(places);
+  await removeUnused(places);
   const base = await baseArchive(spec, { places, signal, progress, refresh });
   const inputs = sha256(
     JSON.stringify([RECIPE, baseKey(spec), base.version, top, kernel.sha256, sha256(busybox), init.toString()]),
@@ -166,14 +167,6 @@ async function publish(draft: string, { digest, inputs, kernel, places, name }: 
   });
   await writeReference(places, name, digest);
   return record;
-}
-
-/** What a build that was killed left behind; the lock says that no other is running. */
-async function removeLeftovers(places: Places): Promise<void> {
-  const directory = imagesDirectory(places);
-  for (const entry of await readdir(directory)) {
-    if (entry.startsWith("new-")) await rm(join(directory, entry), { recursive: true, force: true });
-  }
 }
 
 function diskFull(error: unknown, places: Places): unknown {
