@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { bootId, type Clock } from "../../base/clock.ts";
@@ -46,11 +46,12 @@ export function createSandboxes(deps: {
     const own = places(spec.hex);
     const hidden = join(root, `.${spec.hex}.new`);
     mkdirSync(root, { recursive: true, mode: 0o755 });
+    rmSync(hidden, { recursive: true, force: true });
     mkdirSync(hidden, { mode: 0o755 });
     const { hex, pool, runnerId, memoryMib, vcpus } = spec;
     const begun = { since: clock.uptime(), boot: bootId() };
     writeRecord(hidden, { version: 1, driver, hex, pool, runnerId, memoryMib, vcpus, ...begun });
-    // No other process, and no later one, sees the directory without its record.
+    // No other process, and no later one, sees the directory without its record. Fails where there is one.
     renameSync(hidden, own.directory);
     return own;
   };

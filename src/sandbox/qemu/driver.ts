@@ -9,6 +9,7 @@ import type { GuestNetwork, Network } from "../../network/port.ts";
 import { confine } from "../microvm/confine.ts";
 import { readConsole } from "../microvm/console.ts";
 import { checkReadable, cloneDisk, giveTo, sizeOf } from "../microvm/files.ts";
+import { forgetInitrd, ownInitrd } from "../microvm/initrd.ts";
 import { kernelLine } from "../microvm/kernel-line.ts";
 import type { SandboxPlaces } from "../microvm/places.ts";
 import { createSandboxes } from "../microvm/sandboxes.ts";
@@ -118,6 +119,7 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
       await context.step("publish metadata", () => publish(spec.hex, spec.metadata));
       await context.step("start vmm", () => start(spec, { image, machine, scratch, guest, own }));
       await context.step("wait for qmp", () => waitForMonitor(own, { clock, signal }));
+      await forgetInitrd(own);
       return { address: guest.hostAddress };
     } catch (error) {
       await undo(spec.hex, context);
@@ -136,7 +138,9 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
   const start = async (spec: SandboxSpec, { image, machine, scratch, guest, own }: Parts): Promise<void> => {
     const { hex, memoryMib, vcpus, hostname } = spec;
     const { binary, accelerator } = machine;
-    const { kernel, initrd, rootfs } = image;
+    const { kernel, rootfs } = image;
+    const initrd =
+      spec.files === undefined ? image.initrd : await ownInitrd(image.initrd, spec.files, guest.owner, own);
     const line = kernelLine({ network: guest, hostname, extra: machine.kernelWords });
     const command = qemuCommand({
       hex,

@@ -1,3 +1,5 @@
+import { cpio } from "../microvm/initrd.ts";
+
 /** Exit code of a QEMU whose guest ran the program below: isa-debug-exit makes 2n + 1 of what is written. */
 export const PROBE_EXIT = 33;
 const PROBE_VALUE = (PROBE_EXIT - 1) / 2;
@@ -11,7 +13,7 @@ export const PROBE_DEVICE = `isa-debug-exit,iobase=0x${PROBE_PORT.toString(16)},
  * guest can end the monitor with that code.
  */
 export function probeInitrd(): Buffer {
-  return Buffer.concat([cpioFile("init", 0o100755, program()), cpioFile("TRAILER!!!", 0, Buffer.alloc(0))]);
+  return cpio([{ path: "init", mode: 0o100755, content: program() }]);
 }
 
 /** x86-64: `iopl(3)`, then the value to the port, then wait for the end. */
@@ -55,12 +57,3 @@ function program(): Buffer {
   file.set(CODE, ELF_HEADER + PROGRAM_HEADER);
   return file;
 }
-
-/** One entry of a cpio archive in the kernel's format ("newc"): 13 fields of eight hexadecimal digits, name, content. */
-function cpioFile(name: string, mode: number, content: Buffer): Buffer {
-  const fields = [0, mode, 0, 0, 1, 0, content.length, 0, 0, 0, 0, name.length + 1, 0];
-  const header = `070701${fields.map((field) => field.toString(16).padStart(8, "0")).join("")}${name}\0`;
-  return Buffer.concat([aligned(Buffer.from(header, "latin1")), aligned(content)]);
-}
-
-const aligned = (part: Buffer): Buffer => Buffer.concat([part, Buffer.alloc(-part.length & 3)]);

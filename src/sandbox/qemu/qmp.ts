@@ -96,8 +96,13 @@ function createClient(socket: Socket) {
     const message = parse(line);
     if (message !== undefined) receive(message);
   });
-  socket.on("error", fail);
-  socket.on("close", () => fail(new FireteactError("QMP_CLOSED", "QEMU closed its control connection")));
+  let connected = false;
+  socket.once("connect", () => {
+    connected = true;
+  });
+  // A connection that was there ends in one way, whether QEMU closed it or died.
+  socket.on("error", (error) => fail(connected && !(error instanceof FireteactError) ? closed(error) : error));
+  socket.on("close", () => fail(closed()));
 
   const execute = async (command: string, args?: Record<string, unknown>, timeout = TIMEOUT): Promise<unknown> => {
     if (failure !== undefined) throw failure;
@@ -120,6 +125,9 @@ function createClient(socket: Socket) {
   };
   return { greeting: greeted.promise, execute, onEvent };
 }
+
+const closed = (cause?: Error): FireteactError =>
+  new FireteactError("QMP_CLOSED", "QEMU closed its control connection", cause === undefined ? {} : { cause });
 
 function readLines(socket: Socket, onLine: (line: string) => void): void {
   let rest = "";

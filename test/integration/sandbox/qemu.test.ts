@@ -139,6 +139,20 @@ describe.skipIf(!root)("a guest in QEMU", { timeout: 120_000 }, () => {
     }
   });
 
+  it("finds files of its own, of which nothing stays on the host", async () => {
+    const host = await qemuHost();
+    const files = { "/opt/runner/.runner": { content: "of this guest", mode: 0o600 } };
+    await host.driver.create({ ...specOf(HEX), files }, contextOf());
+    expect(readdirSync(placesOf(host.places, HEX).vm).toSorted((a, b) => (a < b ? -1 : 1))).toEqual([
+      "agent.sock",
+      "qmp.sock",
+    ]);
+    const guest = conversation(await host.driver.dial(HEX, signal()));
+    guest.say("file /opt/runner/.runner");
+    await until(() => guest.lines.length === 2);
+    expect(guest.lines[1]).toBe("600:0 of this guest");
+  });
+
   it("whose making fails at any step leaves nothing", async () => {
     const host = await qemuHost();
     const steps = ["resolve image", "clone disk", "attach network", "publish metadata", "start vmm", "wait for qmp"];

@@ -105,7 +105,7 @@ describe("the control connection", () => {
 
   it("fails when QEMU goes away, with nobody there, and when it is given up", async () => {
     const leaving = await fakeQemu((_, socket) => socket.destroy());
-    await expect(connectQmp(leaving, signal())).rejects.toThrow();
+    await expect(connectQmp(leaving, signal())).rejects.toMatchObject({ code: "QMP_CLOSED" });
     await expect(connectQmp("/no/such.sock", signal())).rejects.toMatchObject({ code: "ENOENT" });
     const silent = await fakeQemu(() => undefined, null);
     await expect(connectQmp(silent, AbortSignal.timeout(50))).rejects.toThrow();
