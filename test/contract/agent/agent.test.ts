@@ -1,6 +1,8 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
+import { createRunnerClient } from "../../../src/runner-rpc/client.ts";
+import { forgeWith, workflowOf } from "./shell-world.ts";
 import { CREDENTIALS, createWorld, RUNNER, type World } from "./world.ts";
 
 const worlds: World[] = [];
@@ -14,6 +16,7 @@ async function start(options: Parameters<typeof createWorld>[0]): Promise<World>
   return world;
 }
 
+const isRoot = process.getuid?.() === 0;
 const complete = { ...RUNNER, engine: "gitea-runner", credentials: CREDENTIALS };
 
 describe("the agent", () => {
@@ -137,5 +140,50 @@ describe("the agent", () => {
 
     const loud = await start({ args: ["-l", "loud"] });
     await loud.until(() => loud.output().includes("unknown log level"), "the warning");
+  });
+});
+
+describe("the agent with the shell engine", () => {
+  it("runs a job of a forge from credentials in the metadata, as the owner", async () => {
+    const forge = await forgeWith();
+    const workflow = workflowOf("- run: echo I am $(id -un) in $(id -gn); echo TOKEN=$(cat ../../../.runner 2>&1)");
+    const run = await forge.pushWorkflow({ repository: "acme/site", yaml: workflow });
+    const { runner } = createRunnerClient({ baseUrl: forge.url });
+    const token = forge.registrationToken("");
+    const { runner: row } = await runner.register({ name: "fireteact-1", token, labels: ["ubuntu"], ephemeral: true });
+    const credentials = {
+      row: String(row?.id),
+      uuid: row?.uuid,
+      token: row?.token,
+      address: forge.url,
+      labels: "ubuntu:host",
+      ephemeral: "true",
+    };
+    const world = await start({ metadata: { ...RUNNER, engine: "shell", engine_timeout_seconds: "60", credentials } });
+    expect(await world.exitCode).toBe(0);
+    await world.until(() => world.kinds().includes("engine-exited"), "the engine's end");
+    expect(world.kinds()).toEqual([
+      "up",
+      "starting",
+      "listening",
+      "assigned",
+      "first-step",
+      "job-finished",
+      "engine-exited",
+    ]);
+    expect(world.events).toContainEqual({ kind: "job-finished", result: "success" });
+    expect(await run.finished()).toEqual({ main: "success" });
+    const log =
+      run
+        .job("main")
+        .attempts[0]?.log.map((line) => line.content)
+        .join("\n") ?? "";
+    expect(log).toMatch(isRoot ? /^I am nobody in nogroup$/m : /^I am \S+ in \S+$/m);
+    expect(log).toMatch(/^TOKEN=cat: .*No such file/m);
+    const told = world.events
+      .map((event) => (event.kind === "log" && event.stream === "job" ? event.text : ""))
+      .join("");
+    expect(told).toContain("I am ");
+    expect(JSON.stringify(world.events)).not.toContain(row?.token);
   });
 });
