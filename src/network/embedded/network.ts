@@ -57,6 +57,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   });
   let nameservers: string[] = [];
   let listener: MetadataListener | undefined;
+  let adopted = false;
 
   return {
     async check() {
@@ -69,14 +70,15 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       requireRoot();
       for (const name of tidy(directory)) log.warn({ name }, "removed a broken network claim");
       await ensureBridge(commands, layout);
+      // Before anything that a second daemon on this host would spoil for the first: only one can listen.
+      listener ??= await listen({ host: layout.gateway, port: metadataPort }, guestAt, (error) =>
+        log.warn({ reason: describe(error) }, "a guest's metadata connection could not be taken"),
+      );
       nameservers = await findNameservers();
       if (nameservers.length === 0) log.warn("guests have no name servers: set network.nameservers");
       await rules.start(nameservers);
       if (await enableForwarding()) log.info("IP forwarding of this host was off and is now on");
       await adoptSlots();
-      listener ??= await listen({ host: layout.gateway, port: metadataPort }, guestAt, (error) =>
-        log.warn({ reason: describe(error) }, "a guest's metadata connection could not be taken"),
-      );
       signal.throwIfAborted();
       await pool.refill();
     },
@@ -168,7 +170,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     const held = [...holders.keys()].map((number) => slotOf(layout, number));
     // A bridge that was made anew has lost its ports.
     await commands.ipForce(held.flatMap(({ port }) => enslave(port)));
-    if (listener !== undefined) return;
+    if (adopted) return;
     const leftover = [...(await existingSlots(commands, layout))].filter((number) => !holders.has(number));
     await destroySlots(
       commands,
@@ -176,14 +178,18 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       leftover.map((number): Slot => slotOf(layout, number)),
     );
     if (leftover.length > 0) log.info({ slots: leftover.length }, "removed networks that no guest holds");
+    adopted = true;
   }
 
+  /** What the claims say now: another process of this host may have attached or released. */
   function readHolders(): void {
+    const before = [...holders.keys()];
     holders.clear();
     for (const { slot, hex } of readClaims(directory)) {
       holders.set(slot, hex);
       pool.reserve(slot);
     }
+    for (const number of before) if (!holders.has(number)) pool.free(number);
   }
 
   function requireListener(): MetadataListener {

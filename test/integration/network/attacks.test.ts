@@ -293,6 +293,27 @@ describe("frames", () => {
     });
   });
 
+  it("from another source address are stopped by three walls, each alone; control: not by none", async () => {
+    const to = WORLD.gateway;
+    const frame = udpFrame({ to: TAP, from: GUEST, source: theirs.hostAddress, destination: to });
+    const { onHost } = await arrivals();
+    const send = async (): Promise<void> => {
+      await guest.call("send", frame);
+      expect(await tcp(victim, WORLD.internet, 80)).toMatchObject({ ok: true });
+    };
+    await lab.runIn(nameOf(mine), "nft", "delete", "table", "netdev", "fireteact");
+    await send();
+    expect((await arrivals()).onHost).toBe(onHost);
+    await lab.runIn(nameOf(mine), "nft", "delete", "table", "inet", "fireteact");
+    await send();
+    expect((await arrivals()).onHost).toBe(onHost);
+    await withoutBridgeRules(async () => {
+      await send();
+      await expect.poll(async () => (await arrivals()).onHost).toBe(onHost + 1);
+    });
+    await renew();
+  });
+
   it("of IPv6 have no address to go to on the bridge and its ports", async () => {
     expect(await lab.run("ip", "-6", "addr", "show", "dev", "fireteact0")).toBe("");
     expect(await lab.run("ip", "-6", "addr", "show", "dev", "ftv1")).toBe("");

@@ -252,12 +252,17 @@ describe("a host that does not fit", () => {
     );
   });
 
-  it("another program at the metadata port", async () => {
+  it("another daemon, which the first does not notice", async () => {
     const first = lab.daemon(QUIET);
     await first.call("prepare");
-    await expect(lab.daemon(QUIET).call("prepare")).rejects.toThrow(
-      /NETWORK_METADATA_LISTEN: .*10\.201\.0\.1:1780.*already/,
-    );
+    await first.call("allow", { allow: [{ host: "192.0.2.1", port: 443 }] });
+    const before = await lab.run("nft", "-s", "list", "ruleset");
+    const second = lab.daemon(QUIET);
+    await expect(second.call("prepare")).rejects.toThrow(/NETWORK_METADATA_LISTEN: .*10\.201\.0\.1:1780.*already/);
+    await second.call("close", false);
+    expect(await lab.run("nft", "-s", "list", "ruleset")).toBe(before);
+    const network = await first.call<GuestNetwork>("attach", hex(1));
+    expect(await lab.runIn("ft-abcdef-0", "ip", "link", "show", network.tap)).toContain(network.tap);
   });
 
   it("no nft", async () => {
