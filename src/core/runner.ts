@@ -77,9 +77,10 @@ export function applyEvent(runner: Runner, event: RunnerEvent, time: { now: numb
     case "listening":
       return reach(withAgent(runner, { phase: "listening", since }), "ready", at);
     case "draining": {
-      const drained = withAgent(runner, { phase: "draining", since });
-      if (runner.removal !== undefined || drained === runner) return drained;
-      return { ...drained, removal: { reason: event.reason, detail: event.detail, since } };
+      // The agent's answer may be recorded before the question.
+      const asked = withAgent(runner, { phase: "draining", since });
+      if (asked.removal !== undefined || AGENT_ORDER[asked.agent.phase] > AGENT_ORDER.drained) return asked;
+      return { ...asked, removal: { reason: event.reason, detail: event.detail, since } };
     }
     case "drained":
       return withAgent(runner, { phase: "drained", since });

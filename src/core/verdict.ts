@@ -6,11 +6,11 @@ import type { Job, Runner } from "./types.ts";
 
 /** Why a runner has to end now, whatever the demand is; undefined while it may go on. */
 export function verdict(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
-  return endedByItself(runner) ?? lostInForge(runner, survey, draft) ?? reachedLimit(runner, survey, draft);
+  return endedByItself(runner, draft) ?? lostInForge(runner, survey, draft) ?? reachedLimit(runner, survey, draft);
 }
 
 /** Its sandbox or its engine ended, or the agent said that it takes no job any more. */
-function endedByItself(runner: Runner): Cause | undefined {
+function endedByItself(runner: Runner, draft: Draft): Cause | undefined {
   const { agent, sandbox, removal } = runner;
   const over = sandbox.phase === "exited" || sandbox.phase === "gone";
   if (agent.phase === "finished") {
@@ -19,7 +19,11 @@ function endedByItself(runner: Runner): Cause | undefined {
       ? { reason: "finished", detail: `the job ended${agent.result === undefined ? "" : `: ${agent.result}`}` }
       : undefined;
   }
-  if (agent.phase === "drained") return removal ?? { reason: "scale-down", detail: "its agent takes no more jobs" };
+  if (agent.phase === "drained") {
+    // Its answer may come before the step that asked for it has ended, and with it the reason.
+    if (removal === undefined && !over && !draft.isFree(runner, "host")) return undefined;
+    return removal ?? { reason: "scale-down", detail: "its agent takes no more jobs" };
+  }
   if (!over) return undefined;
   if (removal !== undefined && agent.phase === "draining") return removal;
   return { reason: "sandbox-exited", detail: exitDetail(runner) };

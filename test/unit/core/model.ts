@@ -237,6 +237,8 @@ export function createWorld(options: WorldOptions) {
   /** What is recorded before a step changes anything outside. */
   function begin(step: Step) {
     if (step.kind === "boot") apply(step.runner, { kind: "boot-asked" });
+    // The agent hears it long before the step has ended, and may answer.
+    if (step.kind === "drain") effect(step);
     if (step.kind !== "register") return;
     if (step.job !== undefined) apply(step.runner, { kind: "matched", job: step.job });
     apply(step.runner, { kind: "register-asked" });

@@ -114,6 +114,16 @@ describe("a drain", () => {
       expected: ["end 1 idle-timeout"],
     },
     {
+      what: "answered before the step that asked has ended: its reason is waited for",
+      given: { runners: [after(ready(1), [{ kind: "drained" }])], inFlight: hostLane(1) },
+      expected: [],
+    },
+    {
+      what: "answered by an agent that nobody asked: ended",
+      given: { runners: [after(ready(1), [{ kind: "drained" }])] },
+      expected: ["end 1 scale-down"],
+    },
+    {
       what: "answered with a job that arrived in that moment: kept",
       given: { runners: [after(draining(ready(1)), [{ kind: "assigned", job: {} }])] },
       expected: ["keep 1"],

@@ -122,6 +122,10 @@ describe("events", () => {
     expect(asked.removal).toEqual({ reason: "scale-down", detail: "not needed", since: NOW });
     expect(after(asked, [{ kind: "assigned", job: {} }, { kind: "kept" }]).removal).toBeUndefined();
     expect(after(busy(1), [draining]).removal).toBeUndefined();
+    expect(after(ready(1), [{ kind: "drained" }, draining])).toMatchObject({
+      agent: { phase: "drained" },
+      removal: { reason: "scale-down" },
+    });
   });
 
   it("set the end once", () => {
