@@ -7,7 +7,7 @@ export interface WorkflowCommand {
 
 /** Reads lines; between `::stop-commands::word` and `::word::` nothing is a command. */
 export interface CommandReader {
-  read(line: string): WorkflowCommand | undefined;
+  read: (line: string) => WorkflowCommand | undefined;
 }
 
 const COMMAND = /^::([a-z][a-z-]*)(?: (.*?))?::(.*)$/i;
