@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -41,10 +41,10 @@ export async function bootOnce(
     child.on("close", resolve);
   });
   try {
-    const port = readAll(socketFile, () => child.exitCode !== null || child.signalCode !== null);
-    const exitCode = await closed;
+    const ended = () => child.exitCode !== null || child.signalCode !== null;
+    const [exitCode, port] = await Promise.all([closed, readAll(socketFile, ended)]);
     const milliseconds = performance.now() - started;
-    return { console: await readFile(consoleFile, "utf8"), port: await port, exitCode, stderr, milliseconds };
+    return { console: await readFile(consoleFile, "utf8"), port, exitCode, stderr, milliseconds };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -55,9 +55,14 @@ async function readAll(path: string, ended: () => boolean): Promise<string> {
     if (ended()) return "";
     await sleep(5);
   }
-  const socket: Socket = connect(path);
+  const socket = connect(path).setEncoding("utf8");
   let text = "";
-  for await (const chunk of socket.setEncoding("utf8")) text += String(chunk);
+  socket.on("data", (chunk) => (text += String(chunk)));
+  // The machine's end may reset the connection.
+  await new Promise<void>((resolve) => {
+    socket.on("error", () => resolve());
+    socket.on("close", () => resolve());
+  });
   return text;
 }
 
