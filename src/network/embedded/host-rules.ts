@@ -5,7 +5,6 @@ import type { Logger } from "../../base/log.ts";
 import { NFT_TABLE } from "../../base/names.ts";
 import type { Egress } from "../port.ts";
 import type { Commands } from "./commands.ts";
-import { enableForwarding } from "./host.ts";
 import type { Layout } from "./layout.ts";
 import { createOpenings, type Resolve } from "./openings.ts";
 import { hostRules, noHostRules } from "./rules.ts";
@@ -31,6 +30,8 @@ export function createHostRules(options: {
   layout: Layout;
   clock: Clock;
   log: Logger;
+  /** Switches IP forwarding on; says whether it was off. */
+  forward: () => Promise<boolean>;
   resolve?: Resolve | undefined;
   watchEvery?: number | undefined;
 }): HostRules {
@@ -85,7 +86,7 @@ export function createHostRules(options: {
       applied = undefined;
       log.warn("another program removed the network rules that keep guests apart: they are put back");
     }
-    if (await enableForwarding()) log.warn("IP forwarding of this host was switched off and is on again");
+    if (await options.forward()) log.warn("IP forwarding of this host was switched off and is on again");
     if (applied === undefined || clock.uptime() - lookedUpAt >= LOOK_UP) await apply();
   }
 

@@ -46,7 +46,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   const layout = createLayout({ hostId: options.hostId, subnet, metadataPort, firstOwner });
   const directory = claimDirectory(options.places);
   const { resolve, watchEvery } = options;
-  const rules = createHostRules({ commands, layout, clock, log, resolve, watchEvery });
+  const rules = createHostRules({ commands, layout, clock, log, forward: enableForwarding, resolve, watchEvery });
   const holders = new Map<number, string>();
   const releasing = new Map<string, Promise<void>>();
   const pool = createSlotPool({
