@@ -39,6 +39,8 @@ const SHIM = `#!/bin/sh
 segment=$1
 shift
 umask 077
+# When memory runs out a guest goes before the orchestrator.
+echo 500 >/proc/self/oom_score_adj
 read -r _ || exit 125
 exec </dev/null
 trap : HUP INT TERM

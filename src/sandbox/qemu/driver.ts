@@ -17,7 +17,7 @@ import { createShimLauncher, type Launcher } from "../microvm/shim.ts";
 import { watchExit } from "../microvm/watch.ts";
 import type { DriverCheck, SandboxDriver, SandboxSpec, StepContext } from "../port.ts";
 import { qemuCommand } from "./command-line.ts";
-import { findMachine, type HostMachine } from "./machine.ts";
+import { findMachine, type HostMachine, qemuVersion, requireHost } from "./machine.ts";
 import { dialAgent, waitForMonitor } from "./start.ts";
 
 /** What a pool's guests are made of. */
@@ -88,6 +88,9 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
   };
 
   const prepare = async (context: StepContext): Promise<DriverCheck> => {
+    // What is quick to find out comes before what may take minutes.
+    requireHost();
+    for (const { binaryPath } of deps.pools().values()) await qemuVersion(binaryPath, context.signal);
     const state = await network.check();
     if (!state.ok) return state;
     await context.step("prepare network", () => network.prepare(context.signal));

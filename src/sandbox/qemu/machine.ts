@@ -29,26 +29,31 @@ interface Wanted {
 }
 
 /**
+ * Refuses a host on which no guest can run, whatever is installed.
+ *
+ * @throws FireteactError `QEMU_ARCHITECTURE`, `QEMU_NEEDS_ROOT`
+ */
+export function requireHost({ arch, uid } = { arch: process.arch as string, uid: process.getuid?.() }): void {
+  if (arch !== "x64") {
+    throw new FireteactError("QEMU_ARCHITECTURE", `The qemu driver cannot make guests on ${arch} yet`, {
+      hint: "Run it on an x86-64 host",
+    });
+  }
+  if (uid !== 0) {
+    throw new FireteactError("QEMU_NEEDS_ROOT", "The qemu driver needs root: it makes networks, and users for guests", {
+      hint: "Start fireteact as root; each virtual machine monitor runs as a user of its own, without rights",
+    });
+  }
+}
+
+/**
  * Finds out how guests can run here.
  *
  * @throws FireteactError that says what is missing and how to get it
  */
 export async function findMachine(wanted: Wanted, log: Logger, signal: AbortSignal): Promise<HostMachine> {
-  if (process.arch !== "x64") {
-    throw new FireteactError("QEMU_ARCHITECTURE", `The qemu driver cannot make guests on ${process.arch} yet`, {
-      hint: "Run it on an x86-64 host",
-    });
-  }
-  if (process.getuid?.() !== 0) {
-    throw new FireteactError(
-      "QEMU_NEEDS_ROOT",
-      "The qemu driver needs root, to make networks and to give up its rights",
-      {
-        hint: "Start fireteact as root; each virtual machine monitor runs as a user of its own",
-      },
-    );
-  }
-  const binary = wanted.binaryPath ?? "qemu-system-x86_64";
+  requireHost();
+  const { binaryPath: binary = QEMU } = wanted;
   const version = await qemuVersion(binary, signal);
   const { accelerator, detail } = await choose({ ...wanted, binary, version }, signal);
   const khz = accelerator === "tcg" ? await hostTscKhz() : undefined;
@@ -59,16 +64,19 @@ export async function findMachine(wanted: Wanted, log: Logger, signal: AbortSign
   return { binary, version, accelerator, detail, kernelWords, groups: await openDevices(accelerator, log) };
 }
 
+const QEMU = "qemu-system-x86_64";
 const OLDEST = [7, 2] as const;
 
 /** @throws FireteactError `QEMU_MISSING`, `QEMU_TOO_OLD` */
-export async function qemuVersion(binary: string, signal: AbortSignal): Promise<string> {
-  const { stdout } = await exec(binary, ["--version"], { timeout: 10_000, signal }).catch((error: unknown) => {
-    throw new FireteactError("QEMU_MISSING", `${binary} cannot be run`, {
-      cause: error,
-      hint: "Install QEMU (Debian: apt-get install qemu-system-x86), or set qemu.binaryPath",
-    });
-  });
+export async function qemuVersion(binary: string = QEMU, signal?: AbortSignal): Promise<string> {
+  const { stdout } = await exec(binary, ["--version"], { timeout: 10_000, ...(signal && { signal }) }).catch(
+    (error: unknown) => {
+      throw new FireteactError("QEMU_MISSING", `${binary} cannot be run`, {
+        cause: error,
+        hint: "Install QEMU (Debian: apt-get install qemu-system-x86), or set qemu.binaryPath",
+      });
+    },
+  );
   const [, version = "", major, minor] = /version ((\d+)\.(\d+)[.\d]*)/.exec(stdout) ?? [];
   const old = Number(major) < OLDEST[0] || (Number(major) === OLDEST[0] && Number(minor) < OLDEST[1]);
   if (version === "" || old) {
