@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { systemClock } from "../../../src/base/clock.ts";
 import { exec } from "../../../src/base/exec.ts";
 import { processes } from "../../../src/base/process.ts";
 import { placesOf } from "../../../src/sandbox/microvm/places.ts";
@@ -137,6 +138,20 @@ describe.skipIf(!root)("a guest in QEMU", { timeout: 120_000 }, () => {
       );
       expect(sizes[0]! + sizes[1]!).toBeLessThanOrEqual(consoleBytes);
     }
+  });
+
+  it("answers the last of several dials, whichever was given up before the guest was there", async () => {
+    const host = await qemuHost();
+    await host.driver.create(specOf(HEX), contextOf());
+    for (let round = 1; round <= 3; round++) {
+      const early = conversation(await host.driver.dial(HEX, signal()));
+      early.say(`echo early ${round}`);
+      await systemClock.sleep(200);
+      early.end();
+    }
+    const last = conversation(await host.driver.dial(HEX, signal()));
+    last.say("echo last");
+    await until(() => last.lines.includes("last"));
   });
 
   it("finds files of its own, of which nothing stays on the host", async () => {
