@@ -2,12 +2,14 @@ import { Command as Commander, CommanderError } from "commander";
 import { describe, FireteactError } from "../base/errors.ts";
 import { type Command, type CommandContext, EXIT } from "./command.ts";
 import { config } from "./config.ts";
+import { demo } from "./demo.ts";
+import { doctor } from "./doctor.ts";
 import { drain, jobs, logs, pools, runners } from "./fleet.ts";
 import { image } from "./image.ts";
 import { SERVE_OPTIONS, serve } from "./serve.ts";
 import { version, versionLine } from "./version.ts";
 
-const COMMANDS: Command[] = [serve, config, image, pools, runners, jobs, logs, drain, version];
+const COMMANDS: Command[] = [serve, demo, doctor, config, image, pools, runners, jobs, logs, drain, version];
 
 /**
  * Runs one command line and returns the exit code. Results go to stdout, everything else to stderr, so that `--json`

@@ -182,7 +182,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   };
 }
 
-function capacity(settings: Settings): HostCapacity {
+export function capacity(settings: Settings): HostCapacity {
   return {
     memoryMib: settings.host.memoryMib ?? Math.max(Math.floor(totalmem() / 2 ** 20) - RESERVED_MIB, 256),
     vcpus: settings.host.vcpus ?? cpus().length * CPU_OVERCOMMIT,

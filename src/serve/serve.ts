@@ -21,7 +21,7 @@ export interface ServeOptions {
 }
 
 /** Drivers that this version can run. */
-const DRIVERS = ["qemu", "fake"];
+export const DRIVERS: string[] = ["qemu", "fake"];
 /** A drain or kill that begins at SIGTERM must end before a service manager loses patience. */
 const KILL_TIMEOUT = 60_000;
 

@@ -1,0 +1,192 @@
+import { accessSync, constants, existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { systemClock } from "../../base/clock.ts";
+import { describe, FireteactError } from "../../base/errors.ts";
+import { silentLogger } from "../../base/log.ts";
+import { HOST_ID_DIGITS, type Places } from "../../base/names.ts";
+import type { PoolSettings, Settings } from "../../core/settings.ts";
+import type { GuestImage } from "../../image/port.ts";
+import { createImages } from "../../image/store/images.ts";
+import { createEmbeddedNetwork } from "../../network/embedded/network.ts";
+import { qemuVersion } from "../../sandbox/qemu/machine.ts";
+import { probeKvm } from "../../sandbox/qemu/probe.ts";
+import { imageSources } from "../programs.ts";
+import { DRIVERS } from "../serve.ts";
+import { bad, type Finding, failed, good, warning } from "./finding.ts";
+
+const TIMEOUT = 30_000;
+const DEFAULT_IMAGE = "local:default";
+/** What `image build` calls, and the Debian package of each. */
+const BUILD_TOOLS = {
+  mmdebstrap: "mmdebstrap",
+  "mkfs.ext4": "e2fsprogs",
+  "dpkg-deb": "dpkg",
+  strip: "binutils",
+  tar: "tar",
+};
+
+const isRoot = (): boolean => process.getuid?.() === 0;
+
+/** Drivers that this version has, and engines that its images carry. */
+export function checkPools({ pools, guest }: Settings): Finding[] {
+  const carried = imageSources(guest).engines ?? {};
+  return pools.map((pool) => {
+    const subject = `pool ${pool.name}`;
+    if (!DRIVERS.includes(pool.driver)) {
+      const hint = "write 'driver: qemu' in this pool to run it in QEMU microVMs";
+      return bad(subject, `driver ${pool.driver} is not built yet`, hint);
+    }
+    const engine = pool.engine ?? "the forge's own engine (gitea-runner or forgejo-runner)";
+    if (pool.driver === "qemu" && engine !== "shell" && !Object.hasOwn(carried, engine)) {
+      const hint = "write 'engine: shell' in this pool: it runs 'run' steps and checkouts of the job's own repository";
+      return bad(subject, `the images that this version builds do not carry ${engine}`, hint);
+    }
+    const size = pool.driver === "qemu" ? `, ${pool.memoryMib} MiB and ${pool.vcpus} CPUs each` : "";
+    const labels = pool.labels.length === 0 ? "jobs without runs-on" : `labels ${pool.labels.join(", ")}`;
+    return good(subject, `driver ${pool.driver}, ${labels}, up to ${pool.maxRunners} runners${size}`);
+  });
+}
+
+/** Everything that QEMU microVMs need of the host. */
+export async function checkMachine(
+  places: Places,
+  settings: Settings | undefined,
+  progress: (line: string) => void,
+): Promise<Finding[]> {
+  const pools: (PoolSettings | undefined)[] = settings?.pools.filter(({ qemu }) => qemu !== undefined) ?? [undefined];
+  if (pools.length === 0) return [];
+  const findings: Finding[] = [];
+  const seen = new Set<string>();
+  for (const pool of pools) {
+    const wanted = {
+      binary: pool?.qemu?.binaryPath ?? "qemu-system-x86_64",
+      image: pool?.image ?? DEFAULT_IMAGE,
+      kernelPath: pool?.qemu?.kernelPath,
+      accelerator: pool?.qemu?.accelerator ?? "auto",
+    };
+    const key = JSON.stringify(wanted);
+    if (!seen.has(key)) findings.push(...(await checkGuests(places, wanted, progress)));
+    seen.add(key);
+  }
+  const distinct = new Map(findings.map((finding) => [JSON.stringify(finding), finding]));
+  return [...distinct.values(), await checkNetwork(places, settings)];
+}
+
+interface Guests {
+  binary: string;
+  image: string;
+  kernelPath: string | undefined;
+  accelerator: "auto" | "kvm" | "tcg";
+}
+
+async function checkGuests(places: Places, wanted: Guests, progress: (line: string) => void): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const version = await qemuVersion(wanted.binary, AbortSignal.timeout(TIMEOUT)).catch((error: unknown) => {
+    findings.push(failed("qemu", error, "install QEMU (Debian: apt-get install qemu-system-x86)"));
+    return undefined;
+  });
+  if (version !== undefined) findings.push(good("qemu", `version ${version} (${wanted.binary})`));
+  const image = await findImage(places, wanted.image);
+  findings.push(image.finding);
+  const kernel = wanted.kernelPath ?? image.found?.kernel;
+  if (wanted.kernelPath !== undefined && !existsSync(wanted.kernelPath)) {
+    findings.push(bad("kernel", `${wanted.kernelPath} does not exist`, "correct qemu.kernelPath, or leave it out"));
+  } else if (version !== undefined) {
+    findings.push(await checkVirtualisation({ ...wanted, version, kernel, places }, progress));
+  }
+  return findings;
+}
+
+async function findImage(places: Places, reference: string): Promise<{ finding: Finding; found?: GuestImage }> {
+  const subject = `image ${reference}`;
+  try {
+    const found = await createImages({ places }).resolve(reference, AbortSignal.timeout(TIMEOUT), () => undefined);
+    const missing = [found.kernel, found.initrd, found.rootfs].filter((file) => !existsSync(file));
+    if (missing.length === 0) {
+      return { finding: good(subject, `kernel ${found.kernelVersion}, ${found.digest.slice(0, 19)}`), found };
+    }
+    return { finding: bad(subject, `${missing.join(", ")} is missing`, "build it again: fireteact image build") };
+  } catch (error) {
+    if (!(error instanceof FireteactError) || error.code !== "IMAGE_MISSING") {
+      return { finding: failed(subject, error, "build it again: fireteact image build") };
+    }
+    return { finding: checkBuilding(subject, error.hint ?? "fireteact image build") };
+  }
+}
+
+/** An image that is not here yet is built at the first start, where its tools are. */
+function checkBuilding(subject: string, command: string): Finding {
+  const missing = Object.entries(BUILD_TOOLS).filter(([tool]) => !inPath(tool));
+  if (missing.length > 0) {
+    const packages = [...new Set(missing.map(([, name]) => name))].join(" ");
+    const tools = missing.map(([tool]) => tool).join(", ");
+    return bad(subject, `not here, and cannot be built without ${tools}`, `apt-get install ${packages}`);
+  }
+  return warning(subject, "not here yet: serve builds it first, which takes minutes", `build it now: ${command}`);
+}
+
+function inPath(tool: string): boolean {
+  return (process.env["PATH"] ?? "").split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, tool), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+interface Virtualisation extends Guests {
+  version: string;
+  kernel: string | undefined;
+  places: Places;
+}
+
+async function checkVirtualisation(wanted: Virtualisation, progress: (line: string) => void): Promise<Finding> {
+  const subject = "virtualisation";
+  const { accelerator, kernel } = wanted;
+  if (accelerator === "tcg") return good(subject, "emulation, as configured");
+  const slow = (detail: string, hint: string): Finding => {
+    if (accelerator === "kvm") return bad(subject, detail, `${hint}; or set qemu.accelerator to auto`);
+    return warning(subject, `${detail}: guests are emulated, which is many times slower`, hint);
+  };
+  const enable =
+    "switch on virtualisation in the firmware, or nested virtualisation where this host is a virtual machine itself";
+  if (!existsSync("/dev/kvm")) {
+    return slow("there is no /dev/kvm", `${enable}, and load the module (modprobe kvm_intel or kvm_amd)`);
+  }
+  if (kernel === undefined || !existsSync(kernel)) {
+    return warning(subject, "/dev/kvm is there; not tried yet for want of a guest kernel", "build the image first");
+  }
+  if (!isRoot()) return warning(subject, "/dev/kvm is there; not tried, which takes root", "run doctor as root");
+  progress("booting a guest kernel with KVM...");
+  const { binary, version, places } = wanted;
+  const directory = join(places.state, "probe");
+  const signal = AbortSignal.timeout(TIMEOUT);
+  const verdict = await probeKvm({ binary, version, kernel, directory, signal }).catch((error: unknown) => ({
+    works: false,
+    detail: describe(error),
+  }));
+  if (verdict.works) return good(subject, `KVM: ${verdict.detail}`);
+  return slow(`KVM cannot be used: ${verdict.detail}`, enable);
+}
+
+async function checkNetwork(places: Places, settings: Settings | undefined): Promise<Finding> {
+  if (!isRoot()) return warning("network", "not tried, which takes root", "run doctor as root");
+  const { subnet, dns } = settings?.network ?? {};
+  try {
+    const network = createEmbeddedNetwork({
+      hostId: "0".repeat(HOST_ID_DIGITS),
+      places,
+      log: silentLogger,
+      clock: systemClock,
+      ...(subnet === undefined ? {} : { subnet }),
+      ...(dns === undefined ? {} : { nameservers: dns }),
+    });
+    const { ok, detail, hint } = await network.check();
+    if (!ok) return bad("network", detail, hint ?? "see docs/network.md");
+    return hint === undefined ? good("network", detail) : warning("network", detail, hint);
+  } catch (error) {
+    return failed("network", error, "see docs/network.md");
+  }
+}
