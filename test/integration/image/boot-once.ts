@@ -17,6 +17,7 @@ export interface Boot {
   milliseconds: number;
 }
 
+const QEMU = "qemu-system-x86_64";
 const PORT = "org.fireteact.agent.0";
 
 /** Boots an image under emulation without a network, and collects what it says until it ends. */
@@ -29,7 +30,7 @@ export async function bootOnce(
   const consoleFile = join(directory, "console");
   const socketFile = join(directory, "port.sock");
   const started = performance.now();
-  const child = spawn("qemu-system-x86_64", qemuArguments(image, scratch, consoleFile, socketFile, kernelLine), {
+  const child = spawn(QEMU, qemuArguments(image, scratch, consoleFile, socketFile, kernelLine), {
     stdio: ["ignore", "ignore", "pipe"],
     timeout: deadline,
     killSignal: "SIGKILL",

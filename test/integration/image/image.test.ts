@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { appendFile, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -30,9 +29,7 @@ describe.skipIf(!root)("a guest image", { timeout: 300_000 }, () => {
     await copyFile(join(import.meta.dirname, "stand-in-agent.cjs"), agent);
     // A mark of this run, so that the first build has something to do.
     await appendFile(agent, `// ${Date.now()}\n`);
-    const ca = join(work, "ca.pem");
-    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "/dev/null"];
-    execFileSync("openssl", ["req", "-x509", ...key, "-subj", "/CN=Test CA", "-out", ca], { stdio: "ignore" });
+    const ca = join(REPOSITORY, "test/unit/image/fixtures/ca-a.pem");
     const env = { MARK: "some 'quoted' $text", HTTPS_PROXY: "http://proxy.example:3128" };
     sources = { node: process.execPath, agent, caFiles: [ca], env, files: join(REPOSITORY, "images") };
   });

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -48,21 +47,13 @@ describe("the guest's environment", () => {
 });
 
 describe("extra certificate authorities", () => {
-  const certificate = async (directory: string, name: string) => {
-    const file = join(directory, `${name}.pem`);
-    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "/dev/null"];
-    execFileSync("openssl", ["req", "-x509", ...key, "-subj", `/CN=${name}`, "-days", "2", "-out", file], {
-      stdio: "ignore",
-    });
-    return readFile(file, "utf8");
-  };
+  const fixture = (name: string) => join(import.meta.dirname, "fixtures", `ca-${name}.pem`);
 
   it("are taken apart, each once, whatever stands around them", async () => {
     const directory = await temporaryDirectory();
-    const [a, b] = [await certificate(directory, "a"), await certificate(directory, "b")];
-    await writeFile(join(directory, "all.pem"), `# ours\n${a}\nsubject=/CN=b\n${b.replaceAll("\n", "\r\n")}`);
-    await writeFile(join(directory, "again.pem"), a);
-    const read = await readCertificates([join(directory, "all.pem"), join(directory, "again.pem")]);
+    const [a, b] = await Promise.all(["a", "b"].map((name) => readFile(fixture(name), "utf8")));
+    await writeFile(join(directory, "all.pem"), `# ours\n${a}\nsubject=/CN=b\n${b!.replaceAll("\n", "\r\n")}`);
+    const read = await readCertificates([join(directory, "all.pem"), fixture("a")]);
     expect(read).toEqual([a, b]);
   });
 

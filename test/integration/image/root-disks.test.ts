@@ -1,9 +1,9 @@
-import { execFileSync } from "node:child_process";
-import { mkdir, open, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { exec } from "../../../src/base/exec.ts";
 import { createRootDisks } from "../../../src/image/store/root-disks.ts";
-import { temporaryDirectory } from "./temporary.ts";
+import { temporaryDirectory } from "../../unit/image/temporary.ts";
 
 const { signal } = new AbortController();
 
@@ -21,7 +21,7 @@ describe("scratch disks", () => {
     const { size, blocks } = await stat(path);
     expect(size).toBe(2048 * 1024 * 1024);
     expect(blocks * 512).toBeLessThan(4 * 1024 * 1024);
-    expect(execFileSync("e2fsck", ["-fn", path], { encoding: "utf8", stdio: "pipe" })).toContain("11/131072 files");
+    expect((await exec("e2fsck", ["-fn", path])).stdout).toContain("11/131072 files");
   });
 
   it("share nothing with each other nor with the pristine one", async () => {
@@ -59,7 +59,7 @@ describe("scratch disks", () => {
     await writeFile(join(state, "disks"), "in the way");
     const disks = createRootDisks({ places: { state, run: state }, sizeMib: 64 });
     await expect(disks.clone("x", state, signal)).rejects.toThrow(/EEXIST|ENOTDIR/);
-    execFileSync("rm", [join(state, "disks")]);
+    await rm(join(state, "disks"));
     expect(await disks.clone("x", state, signal)).toBe(join(state, "scratch.ext4"));
   });
 });
