@@ -59,8 +59,7 @@ function consoleAndChannel(): string[] {
     ["-device", "virtio-serial-device,max_ports=4"],
     // The pipe to the shim, by descriptor: the monitor's user could not open it by name, and nobody can truncate it.
     ["-add-fd", "fd=3,set=1", "-chardev", "file,id=console,path=/dev/fdset/1,append=on"],
-    // With a name, since the guest's kernel tells a port's name only when it has one.
-    ["-device", "virtconsole,chardev=console,name=org.fireteact.console.0"],
+    ["-device", "virtconsole,chardev=console"],
     ["-chardev", `socket,id=agent,path=${AGENT_SOCKET},server=on,wait=off`],
     ["-device", `virtserialport,id=agent,chardev=agent,name=${AGENT_PORT}`],
   ].flat();
