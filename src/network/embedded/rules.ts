@@ -42,6 +42,9 @@ const PRIVATE = [
 /** How often one guest may connect to the metadata listener, which is the daemon's own. */
 const NEW_CONNECTIONS = "50/second burst 100 packets";
 
+/** How many flows are tracked for one guest: the host has memory for so many of all. */
+const MOST_FLOWS = 8192;
+
 /** All our ports of the bridge. */
 const PORTS = `${outerInterface(0).slice(0, -1)}*`;
 
@@ -177,6 +180,7 @@ table inet ${NFT_TABLE} {
   }
   chain from_guest {
     ct state invalid drop
+    ct state new ct count over ${MOST_FLOWS} drop
     ip daddr ${layout.gateway} accept
     ip daddr { ${formatCidr(layout.subnet)}, 169.254.0.0/16 } drop
     accept

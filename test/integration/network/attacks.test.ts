@@ -369,6 +369,21 @@ describe("a VMM that was taken over", () => {
   });
 });
 
+describe("a guest that opens flows without end", () => {
+  it("gets no more of them, and others all they want", async () => {
+    await renew();
+    await guest.call("scatter", WORLD.internet, 8000);
+    expect(await tcp(guest, WORLD.internet, 80)).toMatchObject({ ok: true });
+    await guest.call("scatter", WORLD.internet, 8192);
+    expect(await tcp(guest, WORLD.internet, 80)).toMatchObject({ ok: false });
+    expect(await tcp(victim, WORLD.internet, 80)).toMatchObject({ ok: true });
+    // The host tracks no more of them than it should.
+    const tracked = Number(await lab.run("cat", "/proc/sys/net/netfilter/nf_conntrack_count"));
+    expect(tracked).toBeGreaterThan(8000);
+    expect(tracked).toBeLessThan(8400);
+  });
+});
+
 /** The MAC of a namespace's end of the veth pair, without colons. */
 function macOf(network: GuestNetwork): string {
   const slot = Number(network.hostAddress.split(".").at(-1)) - 2;
