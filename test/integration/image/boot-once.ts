@@ -20,7 +20,7 @@ export interface Boot {
 const QEMU = "qemu-system-x86_64";
 const PORT = "org.fireteact.agent.0";
 
-/** Boots an image under emulation without a network, and collects what it says until it ends. */
+/** Boots an image under emulation, with a network card that leads nowhere, and collects what it says until it ends. */
 export async function bootOnce(
   image: Pick<GuestImage, "rootfs" | "kernel" | "initrd">,
   scratch: string,
@@ -83,7 +83,8 @@ function qemuArguments(
   const line = `console=hvc0 quiet loglevel=3 reboot=t panic=-1 tsc_early_khz=${clockRate()} fireteact.hostname=boot-once`;
   return [
     ["-M", "microvm,isa-serial=off,pic=off", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "512M"],
-    ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"],
+    ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+    ["-netdev", "user,id=n0,restrict=on", "-device", "virtio-net-device,netdev=n0"],
     ["-kernel", image.kernel, "-initrd", image.initrd, "-append", `${line} ${kernelLine}`],
     ["-device", "virtio-serial-device,max_ports=4"],
     ["-chardev", `file,id=console,path=${consoleFile}`, "-device", "virtconsole,chardev=console"],

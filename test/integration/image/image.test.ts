@@ -11,6 +11,7 @@ const REPOSITORY = join(import.meta.dirname, "../../..");
 const CACHE = join(REPOSITORY, ".cache/guest-kernel");
 const places = { state: CACHE, run: CACHE };
 const NAME = "image-test";
+const NETWORK = "fireteact.address=172.31.0.2/30 fireteact.gateway=172.31.0.1 fireteact.dns=10.0.0.1,10.0.0.2";
 const { signal } = new AbortController();
 
 const root = process.getuid?.() === 0;
@@ -70,7 +71,7 @@ describe.skipIf(!root)("a guest image", { timeout: 300_000 }, () => {
     const { image } = await build();
     const scratch = await createRootDisks({ places }).clone("test", work, signal);
     const before = await readFile(image.rootfs);
-    const boot = await bootOnce(image, scratch, { kernelLine: "fireteact.dns=10.0.0.1,10.0.0.2" });
+    const boot = await bootOnce(image, scratch, { kernelLine: NETWORK });
     expect(boot).toMatchObject({ exitCode: 0, stderr: "" });
     expect(boot.console).toMatch(/fireteact: root file system ready after \d+\.\d+ s/);
     const facts = JSON.parse(boot.port) as Record<string, unknown>;
@@ -94,7 +95,9 @@ describe.skipIf(!root)("a guest image", { timeout: 300_000 }, () => {
       trustedByNode: 1,
       caInSystem: true,
       firstProcess: "/bin/sh /sbin/fireteact-init",
-      interfaces: ["lo"],
+      // No address of IPv6 beside it.
+      eth0: ["172.31.0.2/30"],
+      routes: ["eth0 00000000 01001FAC", "eth0 00001FAC 00000000"],
       zombies: 0,
     });
     expect(facts["freeMib"]).toBeGreaterThan(7_000);

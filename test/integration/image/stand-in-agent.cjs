@@ -63,7 +63,9 @@ const facts = {
   trustedBySystem: run("sh", "-c", "grep -c BEGIN /etc/ssl/certs/ca-certificates.crt"),
   caInSystem: read("/etc/ssl/certs/ca-certificates.crt").includes(attemptRead("/usr/lib/fireteact/ca.pem").trim()),
   firstProcess: read("/proc/1/cmdline").replaceAll("\0", " ").trim(),
-  interfaces: fs.readdirSync("/sys/class/net"),
+  eth0: (require("node:os").networkInterfaces().eth0 ?? []).map(({ cidr }) => cidr),
+  // Destination and gateway of every route, as the kernel writes them: hexadecimal, last byte first.
+  routes: read("/proc/net/route").trim().split("\n").slice(1).map((line) => line.split("\t").slice(0, 3).join(" ")),
 };
 while (uptime() < started + 1 && zombies() === 0);
 setTimeout(() => {
