@@ -1,6 +1,7 @@
 // `npm run build`: dist/main.cjs (the program), dist/agent.cjs (what runs inside a sandbox) and dist/shim.cjs.
 // CommonJS since a single-executable build can hold nothing else with a code cache; names are kept for stack traces.
-import { existsSync, rmSync, statSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type BuildOptions, build } from "esbuild";
 import { root } from "./toolchain.mjs";
@@ -8,11 +9,15 @@ import { root } from "./toolchain.mjs";
 const PROGRAMS = {
   main: "src/main.ts",
   agent: "src/agent/main.ts",
-  shim: "src/sandbox/shim/main.ts",
   "shell-engine": "src/agent/engines/shell/main.ts",
 };
 
+const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+
 const shared: BuildOptions = {
+  define: {
+    FIRETEACT_BUILD: JSON.stringify({ version, commit: commit(), built: new Date().toISOString().slice(0, 10) }),
+  },
   bundle: true,
   platform: "node",
   target: "node24",
@@ -27,8 +32,20 @@ const shared: BuildOptions = {
 
 rmSync(join(root, "dist"), { recursive: true, force: true });
 for (const [name, entry] of Object.entries(PROGRAMS)) {
-  if (!existsSync(join(root, entry))) continue;
   const outfile = join(root, "dist", `${name}.cjs`);
   await build({ ...shared, entryPoints: [entry], outfile });
   process.stdout.write(`dist/${name}.cjs ${(statSync(outfile).size / 1024).toFixed(0)} KB\n`);
+}
+
+/** Without git, as in a release archive, the commit is not known. */
+function commit(): string {
+  try {
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], {
+      cwd: root,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
+  } catch {
+    return "unknown";
+  }
 }

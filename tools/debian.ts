@@ -39,7 +39,8 @@ export function ensurePackages(wanted: readonly Package[]): void {
   } catch (error) {
     const detail = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : String(error);
     throw new Error(
-      `Debian packages could not be installed:\n${list}\n${detail}\nInstall them yourself with: ${command}`, { cause: error },
+      `Debian packages could not be installed:\n${list}\n${detail}\nInstall them yourself with: ${command}`,
+      { cause: error },
     );
   }
 }

@@ -4,6 +4,7 @@ import type { Places } from "../base/names.ts";
 import type { Settings } from "../core/settings.ts";
 import type { DriverName } from "../core/types.ts";
 import { buildImage } from "../image/build/build.ts";
+import type { RootDisks } from "../image/port.ts";
 import { createImages } from "../image/store/images.ts";
 import { createRootDisks } from "../image/store/root-disks.ts";
 import { createMetadataPublisher } from "../metadata/publisher.ts";
@@ -54,6 +55,13 @@ export function buildDrivers(deps: BuildDeps): Drivers {
 
 function qemuDriver(deps: BuildDeps, network: Network): SandboxDriver {
   const { places, clock } = deps;
+  // Pools with disks of one size share what is made once for them.
+  const disks = new Map<number, RootDisks>();
+  const disksOf = (sizeMib: number): RootDisks => {
+    const known = disks.get(sizeMib) ?? createRootDisks({ places, sizeMib });
+    disks.set(sizeMib, known);
+    return known;
+  };
   const images = createImages({
     places,
     build: (name, signal, progress) =>
@@ -61,7 +69,7 @@ function qemuDriver(deps: BuildDeps, network: Network): SandboxDriver {
   });
   return createQemuDriver({
     ...deps,
-    pools: () => qemuPools(deps.settings(), places),
+    pools: () => qemuPools(deps.settings(), disksOf),
     images,
     network,
     metadata: createMetadataPublisher({ network, clock }),
@@ -71,7 +79,7 @@ function qemuDriver(deps: BuildDeps, network: Network): SandboxDriver {
 /** Image of pools that name none. */
 const DEFAULT_IMAGE = "local:default";
 
-function qemuPools(settings: Settings, places: Places): Map<string, QemuPool> {
+function qemuPools(settings: Settings, disksOf: (sizeMib: number) => RootDisks): Map<string, QemuPool> {
   const pools = new Map<string, QemuPool>();
   for (const { name, image, qemu } of settings.pools) {
     if (qemu === undefined) continue;
@@ -79,7 +87,7 @@ function qemuPools(settings: Settings, places: Places): Map<string, QemuPool> {
     pools.set(name, {
       ...own,
       image: image ?? DEFAULT_IMAGE,
-      disks: createRootDisks({ places, sizeMib: diskSizeMib }),
+      disks: disksOf(diskSizeMib),
     });
   }
   return pools;

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { replaceFileSync } from "../base/atomic-file.ts";
 import { ignore } from "../base/errors.ts";
@@ -10,12 +10,14 @@ import { HOST_ID_DIGITS } from "../base/names.ts";
  * since then the state directory was copied from another machine, which still owns the old ones.
  */
 export function hostId(stateDirectory: string, machineIdFile = "/etc/machine-id"): string {
+  mkdirSync(stateDirectory, { recursive: true });
+  // Monitors run as users of their own and open images below it; what is secret in it has its own permissions.
+  chmodSync(stateDirectory, 0o711);
   const path = join(stateDirectory, "host-id");
   const machine = fingerprint(readText(machineIdFile) ?? "");
   const [id, madeOn] = (readText(path) ?? "").trim().split(" ");
   if (id !== undefined && new RegExp(`^[0-9a-f]{${HOST_ID_DIGITS}}$`).test(id) && madeOn === machine) return id;
   const fresh = randomBytes(HOST_ID_DIGITS / 2).toString("hex");
-  mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
   replaceFileSync(path, `${fresh} ${machine}\n`);
   return fresh;
 }

@@ -82,6 +82,7 @@ async function listen(
     version,
     metrics: () => composition.metrics.scrape(),
     drain,
+    failed: (error, request) => log.error({ request, cause: describe(error) }, "a request failed"),
     ...(tokenFile === undefined ? {} : { token: () => openSecret({ kind: "file", path: tokenFile }).read() }),
     ...(settings.webhook === undefined
       ? {}

@@ -23,7 +23,8 @@ export function createWebhookReceiver(secretFile: string, targets: Targets, log:
     } catch (error) {
       if (!(error instanceof WebhookError)) throw error;
       log.warn({ code: error.code, cause: error.message }, "a webhook was refused");
-      return { status: error.status, message: error.message };
+      const hint = error.hint === undefined ? {} : { hint: error.hint };
+      return { status: error.status, message: error.message, code: error.code, ...hint };
     }
   };
 }

@@ -10,7 +10,7 @@ import { MIGRATIONS } from "./schema.ts";
  * can be read from the forge and the host again; one that a newer program wrote is refused.
  */
 export function openDatabase(path: string, log: Logger): DatabaseSync {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  mkdirSync(dirname(path), { recursive: true, mode: 0o711 });
   try {
     return openSound(path);
   } catch (error) {

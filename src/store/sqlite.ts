@@ -106,6 +106,8 @@ function afterReboot(runner: Runner, clock: Clock): Runner {
         }
       : runner.sandbox,
     ...(runner.ending === undefined ? {} : { ending: { ...runner.ending, since } }),
+    ...(runner.removal === undefined ? {} : { removal: { ...runner.removal, since } }),
+    ...(runner.given === undefined ? {} : { given: { ...runner.given, since } }),
   };
 }
 

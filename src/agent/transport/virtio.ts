@@ -53,7 +53,14 @@ function openPort(name: string): number | { cause: string } {
   }
 }
 
-const portName = (port: string): string => readFileSync(`${PORTS}/${port}/name`, "utf8").trim();
+/** A console's port has no name, and then no such file. */
+function portName(port: string): string | undefined {
+  try {
+    return readFileSync(`${PORTS}/${port}/name`, "utf8").trim();
+  } catch (error) {
+    return ignore("ENOENT")(error);
+  }
+}
 
 /** A byte stream over a descriptor that was opened with O_NONBLOCK; owns the descriptor. */
 export function createFileStream(descriptor: number, clock: Clock): Duplex {

@@ -1,0 +1,17 @@
+// `npm run demo`: installs what is missing, builds, and runs `fireteact demo` with the same arguments.
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { ensurePackages, PACKAGES, type Package } from "./debian.ts";
+import { environment, root } from "./toolchain.mjs";
+
+try {
+  ensurePackages(Object.keys(PACKAGES) as Package[]);
+} catch (error) {
+  process.stderr.write(`fireteact: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+}
+const run = (command: string, args: string[]) =>
+  spawnSync(command, args, { cwd: root, stdio: "inherit", env: environment(process.execPath) }).status ?? 1;
+
+process.exitCode =
+  run(process.execPath, ["tools/build.ts"]) || run(join(root, "bin", "fireteact"), ["demo", ...process.argv.slice(2)]);
