@@ -20,14 +20,12 @@ export async function watchRunners(
 ): Promise<void> {
   const began = performance.now();
   const seen = new Map<string, string>();
-  let done = false;
-  const end = () => {
-    done = true;
-  };
+  const done = new AbortController();
+  const end = () => done.abort();
   until.then(end, end);
   let pool = "";
   let unusableSince: number | undefined;
-  while (!done) {
+  while (!done.signal.aborted) {
     const { pools } = await daemon.get<{ pools: { usable: boolean; detail?: string }[] }>("/api/v1/pools");
     const detail = pools.find(({ usable }) => !usable)?.detail ?? "ready";
     if (detail !== pool) progress(`${stamp(began)} pool demo: ${detail}`);
