@@ -1,5 +1,3 @@
-import { randomBytes } from "node:crypto";
-
 /**
  * Every name that Fireteact gives to something outside itself is made here.
  *
@@ -10,10 +8,13 @@ import { randomBytes } from "node:crypto";
 export const HOST_ID_DIGITS = 6;
 const HEX_DIGITS = 24;
 
-/** A new hex for this host. Never all decimal digits: the original kept ids apart from numbers. */
-export function newHex(hostId: string, random: (bytes: number) => Buffer = randomBytes): string {
+/**
+ * A new hex for this host. Never all decimal digits: the original kept ids apart from numbers.
+ * @param randomHex gives as many random hexadecimal digits as it is asked for
+ */
+export function newHex(hostId: string, randomHex: (digits: number) => string): string {
   for (;;) {
-    const hex = hostId + random((HEX_DIGITS - HOST_ID_DIGITS) / 2).toString("hex");
+    const hex = hostId + randomHex(HEX_DIGITS - HOST_ID_DIGITS);
     if (!/^\d+$/.test(hex)) return hex;
   }
 }

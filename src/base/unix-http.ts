@@ -24,7 +24,10 @@ const agent = new Agent({ keepAlive: false });
 /** One small HTTP exchange over a unix socket (or plain HTTP). Rejects with the system's error when nobody listens. */
 export function unixRequest(options: UnixRequest): Promise<HttpAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
-  const headers = { ...options.headers, ...(options.body === undefined ? {} : { "Content-Length": String(Buffer.byteLength(options.body)) }) };
+  const headers = {
+    ...options.headers,
+    ...(options.body === undefined ? {} : { "Content-Length": String(Buffer.byteLength(options.body)) }),
+  };
   const common = { method: options.method ?? "GET", headers, agent, timeout: options.timeout ?? 10_000 };
   const outgoing =
     options.socketPath === undefined

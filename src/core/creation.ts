@@ -1,3 +1,4 @@
+import { runnerId, runnerName } from "../base/names.ts";
 import type { PlanInput } from "./plan-types.ts";
 import type { Job, Pool, Runner } from "./types.ts";
 
@@ -6,8 +7,8 @@ export function newRunner(pool: Pool, job: Job | undefined, input: PlanInput): R
   const hex = input.freshHex();
   return {
     hex,
-    id: `${pool.name}-${hex}`,
-    name: `${pool.prefix}-${hex}`,
+    id: runnerId(pool.name, hex),
+    name: runnerName(pool.prefix, hex),
     pool: pool.name,
     driver: pool.driver,
     target: pool.target,

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { Clock, Timer } from "../base/clock.ts";
 import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
@@ -110,7 +111,7 @@ export function createLoop(deps: LoopDeps): Loop {
       memory,
       now: clock.uptime(),
       wall: clock.now(),
-      freshHex: () => newHex(deps.hostId),
+      freshHex: () => newHex(deps.hostId, (digits) => randomBytes(digits / 2).toString("hex")),
     });
     memory = output.memory;
     for (const step of output.steps) carryOut(step);
