@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import { describe, FireteactError } from "../base/errors.ts";
 import { guarded, type Via } from "./auth.ts";
 import { compatRoutes } from "./compat/routes.ts";
 import type { ApiDeps } from "./port.ts";
@@ -22,8 +23,12 @@ export function createApi(deps: ApiDeps, via: Via): Hono {
   const { webhook } = deps;
   if (webhook !== undefined) {
     app.post("/webhooks/forge", async (context) => {
-      const answer = webhook(context.req.raw.headers, new Uint8Array(await context.req.arrayBuffer()));
-      return context.json({ message: answer.message }, answer.status);
+      const { status, message, code, hint } = webhook(
+        context.req.raw.headers,
+        new Uint8Array(await context.req.arrayBuffer()),
+      );
+      if (status === 202) return context.json({ message }, status);
+      return problem(context, status, code ?? "WEBHOOK_REFUSED", message, hint === undefined ? {} : { hint });
     });
   }
 
@@ -32,16 +37,27 @@ export function createApi(deps: ApiDeps, via: Via): Hono {
   app.notFound((context) =>
     problem(context, 404, "ROUTE_UNKNOWN", `there is nothing at ${context.req.method} ${context.req.path}`),
   );
-  app.onError((error, context) => problem(context, 500, "INTERNAL", error.message));
+  app.onError((error, context) => {
+    deps.failed?.(error, `${context.req.method} ${context.req.path}`);
+    // Its file permissions say who is on the socket; over TCP it may be anybody.
+    if (via === "tcp") return problem(context, 500, "INTERNAL", "the request failed", { hint: "see the daemon's log" });
+    const known = error instanceof FireteactError ? error : undefined;
+    const hint = known?.hint === undefined ? {} : { hint: known.hint };
+    return problem(context, 500, known?.code ?? "INTERNAL", describe(error), hint);
+  });
   return app;
 }
 
 /** The metrics listener answers on every path, as the original's did. */
-export function createMetricsApp(deps: Pick<ApiDeps, "metrics">): Hono {
+export function createMetricsApp({ metrics, failed }: Pick<ApiDeps, "metrics" | "failed">): Hono {
   const app = new Hono();
   app.all("*", async (context) => {
-    const { contentType, body } = await deps.metrics();
+    const { contentType, body } = await metrics();
     return context.body(body, 200, { "Content-Type": contentType });
+  });
+  app.onError((error, context) => {
+    failed?.(error, "metrics");
+    return context.text("the metrics could not be read\n", 500);
   });
   return app;
 }

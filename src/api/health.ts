@@ -24,6 +24,7 @@ export function healthOf(orchestrator: Orchestrator): Health {
     };
   });
   const problems = [
+    ...(orchestrator.started() ? [] : ["the first plan has not run yet"]),
     ...forges
       .filter(({ health }) => health === "frozen")
       .map(({ key, reason }) => `forge ${key}: ${reason ?? "no answer"}`),

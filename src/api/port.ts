@@ -12,9 +12,14 @@ export interface ApiDeps {
   webhook?: (headers: Headers, body: Uint8Array) => WebhookAnswer;
   /** Begins to drain; what runs goes on to its end. */
   drain: () => void;
+  /** Told of a request that failed inside, for the log: over TCP the answer does not say why. */
+  failed?: (error: unknown, request: string) => void;
 }
 
 export interface WebhookAnswer {
   status: 202 | 400 | 401 | 413;
   message: string;
+  /** Of a refusal. */
+  code?: string;
+  hint?: string;
 }

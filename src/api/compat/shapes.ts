@@ -1,6 +1,6 @@
 import type { PoolView } from "../../core/plan-types.ts";
-import { isBusy, isLive, statusOf } from "../../core/runner.ts";
-import type { Runner } from "../../core/types.ts";
+import { isBusy, isLive, jobOf, statusOf } from "../../core/runner.ts";
+import { PHASES, type Runner } from "../../core/types.ts";
 
 /** The original's answers, field for field; what we add stands behind its fields. */
 
@@ -23,45 +23,41 @@ export function poolShape({ pool, paused, usable, detail }: PoolView, runners: R
 
 /** A runner inside a pool's answer. */
 export function poolRunnerShape(runner: Runner) {
+  const taskId = jobOf(runner)?.taskId;
   return {
     id: runner.id,
     name: runner.name,
     status: statusOf(runner),
     ...(runner.sandbox.phase === "none" ? {} : { vm_id: runner.hex }),
     ...(runner.address === undefined ? {} : { ip_address: runner.address }),
-    ...(runner.timeline.started === undefined ? {} : { started_at: new Date(runner.timeline.started).toISOString() }),
-    ...jobId(runner),
+    ...(runner.timeline.started === undefined ? {} : { started_at: iso(runner.timeline.started) }),
+    ...(taskId === undefined ? {} : { job_id: String(taskId) }),
   };
 }
 
-/** A runner in the list of all. */
-export function runnerShape(runner: Runner) {
-  return { pool: runner.pool, id: runner.id, name: runner.name, status: statusOf(runner) };
-}
-
-/** Everything about one runner. */
+/** Everything about one runner; the original's list had `pool`, `id`, `name` and `status`. */
 export function runnerDetail(runner: Runner) {
+  const { agent, ending, sandbox } = runner;
+  const job = jobOf(runner);
   return {
     pool: runner.pool,
     ...poolRunnerShape(runner),
     driver: runner.driver,
+    forge: runner.target,
     labels: runner.labels,
-    phase: phaseOf(runner),
-    timeline: Object.fromEntries(
-      Object.entries(runner.timeline).map(([phase, at]) => [phase, new Date(at).toISOString()]),
-    ),
-    ...(runner.agent.phase === "finished" && runner.agent.result !== undefined ? { result: runner.agent.result } : {}),
-    ...(runner.ending === undefined ? {} : { ending: { reason: runner.ending.reason, detail: runner.ending.detail } }),
-    ...(runner.sandbox.phase === "exited" ? { exit: runner.sandbox.exit } : {}),
+    created_at: iso(runner.at),
+    phase: PHASES.findLast((phase) => runner.timeline[phase] !== undefined) ?? "observed",
+    timeline: Object.fromEntries(Object.entries(runner.timeline).map(([phase, at]) => [phase, iso(at)])),
+    ...(job === undefined ? {} : { job: { name: job.name, repository: job.repository, run: job.runId } }),
+    ...(agent.phase === "finished" && agent.result !== undefined ? { result: agent.result } : {}),
+    ...(ending === undefined ? {} : { ending: { reason: ending.reason, detail: ending.detail } }),
+    ...(sandbox.phase === "exited" ? { exit: sandbox.exit } : {}),
   };
 }
 
-function phaseOf(runner: Runner): string {
-  const reached = Object.entries(runner.timeline).sort(([, a], [, b]) => a - b);
-  return reached.at(-1)?.[0] ?? "observed";
+/** A runner that is gone. */
+export function closedDetail({ runner, closedAt }: { runner: Runner; closedAt: number }) {
+  return { ...runnerDetail(runner), closed_at: iso(closedAt) };
 }
 
-function jobId(runner: Runner): { job_id?: string } {
-  const job = runner.agent.phase === "busy" || runner.agent.phase === "finished" ? runner.agent.job : undefined;
-  return job?.taskId === undefined ? {} : { job_id: String(job.taskId) };
-}
+const iso = (at: number): string => new Date(at).toISOString();
