@@ -2,17 +2,30 @@
 import { execFileSync, spawnSync } from "node:child_process";
 
 /** Package to reason; the reason is shown before anything is installed. */
-export const PACKAGES = {
+const REASONS = {
   "qemu-system-x86": "runs the microVMs",
-  "qemu-utils": "reads disk images",
   nftables: "keeps guests apart and off the host",
   iproute2: "makes the guests' networks",
   mmdebstrap: "builds the guest image",
   "busybox-static": "starts the guest before its root disk is there",
   e2fsprogs: "writes the guest's disks",
+  git: "serves the forge simulator's repositories",
+  openssl: "makes certificates for tests",
+  python3: "sends forged packets in tests",
 } as const;
 
-export type Package = keyof typeof PACKAGES;
+export type Package = keyof typeof REASONS;
+
+export const DEMO_PACKAGES: readonly Package[] = [
+  "qemu-system-x86",
+  "nftables",
+  "iproute2",
+  "mmdebstrap",
+  "busybox-static",
+  "e2fsprogs",
+  "git",
+];
+export const TEST_PACKAGES: readonly Package[] = [...DEMO_PACKAGES, "openssl", "python3"];
 
 function installed(name: string): boolean {
   const query = spawnSync("dpkg-query", ["-W", "-f", "${Status}", name], { encoding: "utf8" });
@@ -23,7 +36,7 @@ function installed(name: string): boolean {
 export function ensurePackages(wanted: readonly Package[]): void {
   const missing = wanted.filter((name) => !installed(name));
   if (missing.length === 0) return;
-  const list = missing.map((name) => `  ${name.padEnd(16)} ${PACKAGES[name]}`).join("\n");
+  const list = missing.map((name) => `  ${name.padEnd(16)} ${REASONS[name]}`).join("\n");
   const command = `apt-get install --no-install-recommends ${missing.join(" ")}`;
   if (process.getuid?.() !== 0) {
     throw new Error(

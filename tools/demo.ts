@@ -1,11 +1,11 @@
 // `npm run demo`: installs what is missing, builds, and runs `fireteact demo` with the same arguments.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { ensurePackages, PACKAGES, type Package } from "./debian.ts";
+import { DEMO_PACKAGES, ensurePackages } from "./debian.ts";
 import { environment, root } from "./toolchain.mjs";
 
 try {
-  ensurePackages(Object.keys(PACKAGES) as Package[]);
+  ensurePackages(DEMO_PACKAGES);
 } catch (error) {
   process.stderr.write(`fireteact: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exit(1);

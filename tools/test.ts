@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ensurePackages, PACKAGES, type Package } from "./debian.ts";
+import { ensurePackages, TEST_PACKAGES } from "./debian.ts";
 import { ensureNode, environment, root } from "./toolchain.mjs";
 
 interface Count {
@@ -24,7 +24,7 @@ if (unknown.length > 0) {
 }
 const wants = (kind: Kind | "check") => asked.length === 0 || asked.includes(kind);
 
-if (wants("integration") || wants("e2e")) ensurePackages(Object.keys(PACKAGES) as Package[]);
+if (wants("contract") || wants("integration") || wants("e2e")) ensurePackages(TEST_PACKAGES);
 
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
 const broken: string[] = [];
