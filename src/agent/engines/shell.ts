@@ -11,13 +11,16 @@ export const shellEngine: Engine = {
   },
 
   prepare: async (context, program) => ({
-    command: [process.execPath, program, ...shellArguments(context)],
+    command: [process.execPath, ...NODE_FLAGS, program, ...shellArguments(context)],
     drainSignal: "SIGTERM",
     stopSignal: "SIGINT",
     speaksRecords: true,
     understand: () => undefined,
   }),
 };
+
+/** The image's proxies and certificates are for the engine's own requests too. */
+const NODE_FLAGS = ["--use-env-proxy", "--use-system-ca"];
 
 function shellArguments({ assignment, options, runnerFile }: EngineContext): string[] {
   const limit = String(engineTimeout(assignment));

@@ -1,7 +1,10 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
-import { createRunnerClient } from "../../../src/runner-rpc/client.ts";
+import { Agent, request as send } from "undici";
+import { afterEach, describe, expect, it, onTestFinished } from "vitest";
+import type { ForgeSimulator } from "../../../src/forge-simulator/simulator.ts";
+import { startConnectProxy } from "../../support/connect-proxy.ts";
 import { forgeWith, workflowOf } from "./shell-world.ts";
 import { CREDENTIALS, createWorld, RUNNER, type World } from "./world.ts";
 
@@ -16,6 +19,7 @@ async function start(options: Parameters<typeof createWorld>[0]): Promise<World>
   return world;
 }
 
+const TLS = join(import.meta.dirname, "../../support/fixtures/tls");
 const isRoot = process.getuid?.() === 0;
 const complete = { ...RUNNER, engine: "gitea-runner", credentials: CREDENTIALS };
 
@@ -28,7 +32,8 @@ describe("the agent", () => {
     world.channel.send({ kind: "metadata" });
     expect(await world.exitCode).toBe(0);
     await world.until(() => world.kinds().includes("engine-exited"), "the engine's end");
-    expect(world.kinds()).toEqual(["up", "starting", "listening", "assigned", "job-finished", "engine-exited"]);
+    const way = ["up", "starting", "listening", "assigned", "first-step", "job-finished", "engine-exited"];
+    expect(world.kinds()).toEqual(way);
     expect(world.events.find((event) => event.kind === "assigned")).toEqual({
       kind: "assigned",
       taskId: 42,
@@ -148,17 +153,7 @@ describe("the agent with the shell engine", () => {
     const forge = await forgeWith();
     const workflow = workflowOf("- run: echo I am $(id -un) in $(id -gn); echo TOKEN=$(cat ../../../.runner 2>&1)");
     const run = await forge.pushWorkflow({ repository: "acme/site", yaml: workflow });
-    const { runner } = createRunnerClient({ baseUrl: forge.url });
-    const token = forge.registrationToken("");
-    const { runner: row } = await runner.register({ name: "fireteact-1", token, labels: ["ubuntu"], ephemeral: true });
-    const credentials = {
-      row: String(row?.id),
-      uuid: row?.uuid,
-      token: row?.token,
-      address: forge.url,
-      labels: "ubuntu:host",
-      ephemeral: "true",
-    };
+    const credentials = await register(forge, forge.url);
     const world = await start({ metadata: { ...RUNNER, engine: "shell", engine_timeout_seconds: "60", credentials } });
     expect(await world.exitCode).toBe(0);
     await world.until(() => world.kinds().includes("engine-exited"), "the engine's end");
@@ -184,6 +179,67 @@ describe("the agent with the shell engine", () => {
       .map((event) => (event.kind === "log" && event.stream === "job" ? event.text : ""))
       .join("");
     expect(told).toContain("I am ");
-    expect(JSON.stringify(world.events)).not.toContain(row?.token);
+    expect(JSON.stringify(world.events)).not.toContain(credentials.token);
+  });
+
+  it("reaches a forge with a private authority, on a sub-path, through a proxy, and so does git", async () => {
+    const port = await freePort();
+    const publicUrl = `https://forge.test:${port}/git`;
+    const forge = await forgeWith(
+      {
+        port,
+        basePath: "/git",
+        publicUrl,
+        tls: {
+          cert: readFileSync(join(TLS, "server.pem"), "utf8"),
+          key: readFileSync(join(TLS, "server.key"), "utf8"),
+        },
+      },
+      { private: true, files: { "README.md": "reached\n" } },
+    );
+    const proxy = await startConnectProxy();
+    onTestFinished(() => proxy.close());
+    const run = await forge.pushWorkflow({
+      repository: "acme/site",
+      yaml: workflowOf("- uses: actions/checkout@v4\n- run: cat README.md"),
+    });
+    const credentials = await register(forge, publicUrl);
+    const world = await start({});
+    cpSync(join(TLS, "ca.pem"), join(world.folder, "ca.pem"));
+    const lines = [
+      `HTTPS_PROXY=${proxy.url}`,
+      `NODE_EXTRA_CA_CERTS=${world.folder}/ca.pem`,
+      `GIT_SSL_CAINFO=${world.folder}/ca.pem`,
+    ];
+    writeFileSync(join(world.folder, "environment"), [...lines, `https_proxy=${proxy.url}`].join("\n"));
+    world.metadata = { ...RUNNER, engine: "shell", credentials };
+    world.channel.send({ kind: "metadata" });
+    expect(await world.exitCode).toBe(0);
+    expect(await run.finished()).toEqual({ main: "success" });
+    expect(run.job("main").attempts[0]?.log.map((line) => line.content)).toContain("reached");
+    expect(new Set(proxy.seen)).toEqual(new Set([`forge.test:${port}`]));
   });
 });
+
+/** Registers an ephemeral runner as the host does; the guest reaches the forge at the address. */
+async function register(forge: ForgeSimulator, address: string): Promise<Record<string, string>> {
+  const token = forge.registrationToken("");
+  const request = { name: "fireteact-1", token, labels: ["ubuntu"], ephemeral: true };
+  const answer = await send(`${forge.url}/api/actions/runner.v1.RunnerService/Register`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(request),
+    dispatcher: new Agent({ connect: { ca: readFileSync(join(TLS, "ca.pem")) } }),
+  });
+  const { runner } = (await answer.body.json()) as { runner: { id: string; uuid: string; token: string } };
+  const { id, uuid, token: secret } = runner;
+  return { row: id, uuid, token: secret, address, labels: "ubuntu:host", ephemeral: "true" };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((done) => server.close(done));
+  return port;
+}
