@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FireteactError } from "../../../src/base/errors.ts";
 import { openSecret } from "../../../src/config/secret.ts";
 import { temporaryDirectory } from "../../support/orchestrator.ts";
+import { standIn } from "../../support/stand-in-orchestrator.ts";
 import { poolView, ready } from "../../unit/core/build.ts";
-import { type Ask, depsOf, problemOf, serveApi, standIn } from "./world.ts";
+import { type Ask, depsOf, problemOf, serveApi } from "./world.ts";
 
 const runner = ready(1);
 const OPEN = [

@@ -32,7 +32,10 @@ describe("the API of the whole orchestrator", () => {
       drivers: new Map([["fake", scripted.driver]]),
     });
     const { orchestrator } = composition;
-    await using api = await serveApi(directory.path, depsOf(orchestrator));
+    await using api = await serveApi(
+      directory.path,
+      depsOf(orchestrator, { metrics: () => composition.metrics.scrape() }),
+    );
     const get = async (path: string) => json(await api.socket("GET", path)) as Record<string, unknown>;
     const list = async (path: string, key: string) => (await get(path))[key] as Record<string, unknown>[];
 
@@ -60,6 +63,23 @@ describe("the API of the whole orchestrator", () => {
     expect(await run.finished(AbortSignal.timeout(20_000))).toEqual({ waits: "success" });
     await eventually("all records closed", () => orchestrator.runners().length === 0);
     expect((await list("/api/v1/history", "runners")).map(({ result }) => result)).toEqual(["success", undefined]);
+
+    const { body } = await api.metrics("GET", "/");
+    const value = (sample: string) =>
+      Number(new RegExp(`^fireteact_${RegExp.escape(sample)} (\\S+)$`, "m").exec(body)?.[1]);
+    expect({
+      asked: value('pool_scale_requests_total{pool="default"}'),
+      made: value('pool_scale_successes_total{pool="default"}'),
+      failed: value('pool_scale_failures_total{pool="default"}'),
+      spawned: value('runner_spawn_total{pool="default"}'),
+      good: value('jobs_total{pool="default",result="success"}'),
+      forced: value('runners_ended_total{pool="default",reason="forced"}'),
+      current: value('pool_current_runners_count{pool="default"}'),
+      waited: value('job_wait_duration_seconds_count{pool="default"}'),
+      lived: value('pool_vm_lifetime_duration_seconds_count{pool="default"}'),
+    }).toEqual({ asked: 2, made: 2, failed: 0, spawned: 2, good: 1, forced: 1, current: 0, waited: 2, lived: 2 });
+    expect(value("vm_creation_duration_seconds_sum")).toBeGreaterThan(0);
+    expect(value(`forge_requests_total{target="${forge.url}#instance",operation="register",status="200"}`)).toBe(2);
     await composition.stop("detach", 0);
     await composition.close();
   });

@@ -2,8 +2,9 @@ import { describe, expect, it } from "vitest";
 import type { Runner } from "../../../src/core/types.ts";
 import type { Orchestrator } from "../../../src/orchestrator/port.ts";
 import { temporaryDirectory } from "../../support/orchestrator.ts";
+import { standIn } from "../../support/stand-in-orchestrator.ts";
 import { after, booting, busy, ending, fresh, poolView, ready, WALL } from "../../unit/core/build.ts";
-import { type Ask, depsOf, json, problemOf, serveApi, standIn } from "./world.ts";
+import { type Ask, depsOf, json, problemOf, serveApi } from "./world.ts";
 
 async function asking(over: Partial<Orchestrator>, use: (ask: Ask, told: string[]) => Promise<void>): Promise<void> {
   using directory = temporaryDirectory();

@@ -89,7 +89,7 @@ describe("the forge's webhook", () => {
     await eventually("a runner is made", () => created.length === 1);
     const [made = Infinity] = created;
     const [arrived = 0] = world.arrivals;
-    expect(made - arrived, "milliseconds from the delivery to the runner's record").toBeLessThan(100);
+    expect(made - arrived, "milliseconds from the delivery to the runner's record").toBeLessThan(500);
     expect(await run.finished(AbortSignal.timeout(20_000))).toEqual({ build: "success" });
     await eventually("the runner is gone", () => world.orchestrator.runners().length === 0);
     await world.forge.webhooks.idle();

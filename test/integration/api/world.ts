@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { createApi, createMetricsApp } from "../../../src/api/app.ts";
 import type { ApiDeps } from "../../../src/api/port.ts";
 import { type HttpAnswer, unixRequest } from "../../../src/base/unix-http.ts";
-import { emptyMemory } from "../../../src/core/plan-types.ts";
 import type { Orchestrator } from "../../../src/orchestrator/port.ts";
 import { closeServer, listenSocket, listenTcp } from "../../../src/serve/listeners.ts";
 
@@ -36,30 +35,6 @@ export async function serveApi(directory: string, deps: ApiDeps) {
     [Symbol.asyncDispose]: async () => {
       await Promise.all(servers.map(closeServer));
     },
-  };
-}
-
-/** An orchestrator that shows what it is given and notes what it is told. */
-export function standIn(over: Partial<Orchestrator> = {}): Orchestrator & { told: string[] } {
-  const told: string[] = [];
-  return {
-    told,
-    pools: () => [],
-    runners: () => [],
-    reasons: () => [],
-    memory: emptyMemory,
-    targets: () => [],
-    history: () => [],
-    started: () => true,
-    pause: (pool) => void told.push(`pause ${pool}`),
-    resume: (pool) => void told.push(`resume ${pool}`),
-    stopRunner: (id, force) => {
-      told.push(`stop ${id}${force ? " by force" : ""}`);
-      return "ending";
-    },
-    logs: () => Promise.resolve(undefined),
-    subscribe: () => () => undefined,
-    ...over,
   };
 }
 
