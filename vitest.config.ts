@@ -16,9 +16,9 @@ const kind = (name: string, options: { timeout: number; parallel: boolean }) => 
 export default defineConfig({
   test: {
     projects: [
-      kind("unit", { timeout: 10_000, parallel: true }),
-      kind("contract", { timeout: 20_000, parallel: true }),
-      kind("integration", { timeout: 60_000, parallel: false }),
+      kind("unit", { timeout: 30_000, parallel: true }),
+      kind("contract", { timeout: 60_000, parallel: true }),
+      kind("integration", { timeout: 180_000, parallel: false }),
       kind("e2e", { timeout: 600_000, parallel: false }),
       kind("faults", { timeout: 600_000, parallel: false }),
     ],

@@ -33,9 +33,7 @@ export const image = defineCommand<ImageResult>({
     const name = textOption(context, "name") ?? "default";
     const file = textOption(context, "config");
     const guest =
-      file === undefined
-        ? { caFiles: [], env: {} }
-        : (await import("../config/load.ts")).loadConfig(file, process.env).settings.guest;
+      file === undefined ? undefined : (await import("../config/load.ts")).loadConfig(file, process.env).settings.guest;
     const refresh = context.options["refresh"] === true;
     const built = await buildImage(imageSources(guest), {
       places,

@@ -24,6 +24,9 @@ export function checkFiles(draft: Draft, file: string, report: Report): void {
   for (const [index, value] of (draft.guest?.caFiles ?? []).entries()) {
     if (value !== undefined) checkCertificates(["guest", "caFiles", index], at(value), report);
   }
+  for (const [name, value] of Object.entries(draft.guest?.engines ?? {})) {
+    if (value !== undefined) checkProgram(["guest", "engines", name], at(value), report);
+  }
   if (forge?.apiToken !== undefined && isWorldReadable(file)) {
     report.warn(
       [key, "apiToken"],
@@ -52,6 +55,12 @@ function checkCertificates(path: Path, file: string, report: Report): void {
     if (systemCode(error) === undefined) throw error;
     report.error(path, `${quote(file)} ${reason(error)}`);
   }
+}
+
+function checkProgram(path: Path, file: string, report: Report): void {
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found === undefined) report.error(path, `${quote(file)} does not exist`);
+  else if (!found.isFile() || (found.mode & 0o111) === 0) report.error(path, `${quote(file)} is not a program`);
 }
 
 function isWorldReadable(file: string): boolean {

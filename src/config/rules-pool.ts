@@ -9,7 +9,7 @@ export function checkPools(draft: Draft, report: Report): void {
   for (const [index, pool] of (draft.pools ?? []).entries()) {
     if (pool === undefined) continue;
     checkCounts(pool, index, report);
-    checkDriver(pool, index, report);
+    checkDriver(draft, pool, index, report);
     checkLabels(pool, index, report);
     checkLimits(draft, pool, index, report);
   }
@@ -47,11 +47,17 @@ function checkCounts(pool: DraftPool, index: number, report: Report): void {
   }
 }
 
-function checkDriver(pool: DraftPool, index: number, report: Report): void {
+function checkDriver({ guest }: Draft, pool: DraftPool, index: number, report: Report): void {
+  const engines = guest?.engines;
   const at = (...keys: string[]): Path => ["pools", index, ...keys];
   const driver = pool.driver ?? "firecracker";
   if (pool.driver === undefined && pool.qemu !== undefined) {
     report.error(at("qemu"), "a pool without driver is a firecracker pool; add driver: qemu", at("driver"));
+  }
+  const { engine } = pool;
+  if (driver === "qemu" && engine !== undefined && engine !== "shell" && engines?.[engine] === undefined) {
+    const fix = `name its binary in guest.engines.${engine}, or take engine: shell, which is built in`;
+    report.error(at("engine"), `the guest image has no ${engine}; ${fix}`);
   }
   for (const block of ["firecracker", "qemu"] as const) {
     if (pool[block] !== undefined && pool.driver !== undefined && pool.driver !== block) {

@@ -73,7 +73,9 @@ export const poolSchema = z.strictObject({
   engine: z
     .enum(["gitea-runner", "forgejo-runner", "shell"])
     .optional()
-    .describe("What runs the job's steps. Default: the forge's own runner; shell is built in and small."),
+    .describe(
+      "What runs the job's steps. Default: the forge's own runner where guest.engines has it, else shell, which is built in and small.",
+    ),
   runner: runnerSchema.prefault({}).describe("The runners of this pool."),
   firecracker: firecrackerSchema.optional().describe("Settings of driver firecracker."),
   qemu: qemuSchema.optional().describe("Settings of driver qemu."),

@@ -58,6 +58,13 @@ const guestSchema = z.strictObject({
     )
     .default({})
     .describe("Environment variables of engine and jobs, such as HTTP_PROXY."),
+  engines: z
+    .strictObject({
+      "gitea-runner": path().optional().describe("The gitea-runner (act_runner) binary, version 1.0 or newer."),
+      "forgejo-runner": path().optional().describe("The forgejo-runner binary, version 12.8 or newer."),
+    })
+    .default({})
+    .describe("Engine binaries that are put into the guest image; shell is built in."),
 });
 
 const networkSchema = z.strictObject({

@@ -1,6 +1,7 @@
 import { dirname, resolve } from "node:path";
 import { LOG_LEVELS, type LogLevel } from "../base/log.ts";
 import {
+  type GuestSettings,
   type ListenAddress,
   type PoolSettings,
   type Settings,
@@ -40,12 +41,17 @@ export function toSettings(config: Config, forge: ForgeConfig, file: string): Se
     drainTimeout: parseDuration(config.drainTimeout) ?? 0,
     pollInterval: parseDuration(config.pollInterval) ?? 0,
     ...(webhook !== undefined && { webhook: { secretFile: path(webhook.secretFile) } }),
-    guest: { caFiles: guest.caFiles.map(path), env: guest.env },
+    guest: { caFiles: guest.caFiles.map(path), env: guest.env, engines: enginePaths(guest.engines, path) },
     network: config.network,
     host: defined(host),
     containerd: config.containerd,
     cni: { confDir: path(cni.confDir), binDir: path(cni.binDir) },
   };
+}
+
+function enginePaths(engines: Config["guest"]["engines"], path: (text: string) => string): GuestSettings["engines"] {
+  const entries = Object.entries(defined(engines)).map(([name, file]) => [name, path(file)]);
+  return Object.fromEntries(entries) as GuestSettings["engines"];
 }
 
 /** The level a word means, the original's further words included; undefined when it is none. */

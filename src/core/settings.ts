@@ -58,7 +58,7 @@ export interface TargetSettings {
 }
 
 export interface PoolSettings extends Omit<Pool, "engine"> {
-  /** Absent means the forge's own: see `poolOf`. */
+  /** Absent: see `poolOf`. */
   engine?: EngineName;
   /** The labels as engines and forges write them, `name:host` or what the file says after the colon. */
   runnerLabels: string[];
@@ -96,6 +96,8 @@ export interface GuestSettings {
   caFiles: string[];
   /** Environment of the engine and its jobs, for proxies. */
   env: Record<string, string>;
+  /** Binaries that are put into the guest image. */
+  engines: Partial<Record<Exclude<EngineName, "shell">, string>>;
 }
 
 export interface NetworkSettings {
@@ -117,9 +119,9 @@ export function scopeText(scope: ForgeScope): string {
   return scope.kind;
 }
 
-/** The pool as the plan sees it. The forge's flavour decides the engine where the file does not. */
-export function poolOf(settings: PoolSettings, flavour: "gitea" | "forgejo"): Pool {
-  const engine = settings.engine ?? (flavour === "gitea" ? "gitea-runner" : "forgejo-runner");
+/** The pool as the plan sees it. */
+export function poolOf(settings: PoolSettings, flavour: "gitea" | "forgejo", guest: GuestSettings): Pool {
+  const engine = settings.engine ?? defaultEngine(settings, flavour, guest);
   return {
     name: settings.name,
     order: settings.order,
@@ -135,6 +137,12 @@ export function poolOf(settings: PoolSettings, flavour: "gitea" | "forgejo"): Po
     vcpus: settings.vcpus,
     limits: settings.limits,
   };
+}
+
+/** The forge's own engine; in images that we build only where its binary was given, else the built-in one. */
+function defaultEngine({ driver }: PoolSettings, flavour: "gitea" | "forgejo", guest: GuestSettings): EngineName {
+  const own = flavour === "gitea" ? "gitea-runner" : "forgejo-runner";
+  return driver === "qemu" && guest.engines[own] === undefined ? "shell" : own;
 }
 
 /** Names of the pools that a driver makes sandboxes for, in the file's order. */

@@ -13,13 +13,14 @@ export function agentCommand(): string[] {
 }
 
 /** What a guest image is made of: this program's own agent and Node, and what the configuration adds. */
-export function imageSources(guest: GuestSettings): ImageSources {
+export function imageSources(guest: GuestSettings = { caFiles: [], env: {}, engines: {} }): ImageSources {
   return {
     node: process.execPath,
     agent: join(here, "agent.cjs"),
     shellEngine: join(here, "shell-engine.cjs"),
     caFiles: guest.caFiles,
     env: guest.env,
+    engines: guest.engines,
     files: join(here, "..", "images"),
   };
 }

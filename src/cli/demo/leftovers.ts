@@ -18,7 +18,10 @@ export async function findLeftovers(places: Places): Promise<string[]> {
     ...(await tables()),
     ...namesIn(join(places.run, "sandboxes")).map((name) => `sandbox directory ${name}`),
     ...namesIn(join(places.run, "network")).map((name) => `network claim ${name}`),
-    ...namesIn(join(places.state, "sandboxes")).map((name) => `disk directory ${name}`),
+    // Beside them lie the empty disks that they are clones of.
+    ...namesIn(join(places.state, "disks"))
+      .filter((name) => !name.startsWith("pristine-"))
+      .map((name) => `disk directory ${name}`),
   ];
 }
 

@@ -55,7 +55,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
 /** The daemon would build a missing image itself; here people can watch, and it is always made of this very program. */
 async function prepareImage(places: Places, progress: DemoOptions["progress"]): Promise<void> {
   const { signal } = new AbortController();
-  const { changed, milliseconds, bytes } = await buildImage(imageSources({ caFiles: [], env: {} }), {
+  const { changed, milliseconds, bytes } = await buildImage(imageSources(), {
     places,
     signal,
     progress,

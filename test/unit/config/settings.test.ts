@@ -52,12 +52,20 @@ describe("what nobody set", () => {
   });
 
   it("is the forge's own engine", () => {
-    const pool = loaded().pools[0];
-    if (pool === undefined) throw new Error("no pool");
-    expect(poolOf(pool, "gitea").engine).toBe("gitea-runner");
-    expect(poolOf(pool, "forgejo").engine).toBe("forgejo-runner");
-    expect(poolOf({ ...pool, engine: "shell" }, "gitea").engine).toBe("shell");
-    expect(poolOf(pool, "gitea")).not.toHaveProperty("runnerLabels");
+    const { pools, guest } = loaded();
+    const pool = { ...pools[0]!, driver: "firecracker" as const };
+    expect(poolOf(pool, "gitea", guest).engine).toBe("gitea-runner");
+    expect(poolOf(pool, "forgejo", guest).engine).toBe("forgejo-runner");
+    expect(poolOf({ ...pool, engine: "shell" }, "gitea", guest).engine).toBe("shell");
+    expect(poolOf(pool, "gitea", guest)).not.toHaveProperty("runnerLabels");
+  });
+
+  it("is the built-in one in an image of ours that has no other", () => {
+    const { pools, guest: bare } = loaded();
+    const pool = { ...pools[0]!, driver: "qemu" as const };
+    expect(poolOf(pool, "gitea", bare).engine).toBe("shell");
+    expect(poolOf(pool, "gitea", { ...bare, engines: { "gitea-runner": "/r" } }).engine).toBe("gitea-runner");
+    expect(poolOf(pool, "forgejo", { ...bare, engines: { "gitea-runner": "/r" } }).engine).toBe("shell");
   });
 });
 
