@@ -21,7 +21,8 @@ export function settle(runner: Runner, survey: Survey, draft: Draft): void {
     end(draft, runner, cause);
   } else if (runner.removal !== undefined) {
     if (runner.agent.phase === "busy") draft.take({ kind: "keep", runner: runner.id });
-    else askAgain(runner, draft);
+    else if (runner.agent.phase === "draining") askAgain(runner, draft);
+    else remove(draft, runner, runner.removal);
   } else if (isTooOld(runner, draft) && !survey.holdsJob(runner)) {
     remove(draft, runner, { reason: "lifetime", detail: `it is older than ${inWords(runner.limits.lifetime)}` });
   }
@@ -31,7 +32,10 @@ export function settle(runner: Runner, survey: Survey, draft: Draft): void {
 function windDown(runner: Runner, survey: Survey, draft: Draft): void {
   const { sandbox, registration } = runner;
   const sandboxGone = sandbox.phase === "gone" || (sandbox.phase === "none" && draft.isFree(runner, "host"));
-  const rowGone = registration.phase === "gone" || (registration.phase === "none" && draft.isFree(runner, "forge"));
+  // A forge that the configuration names no more cannot be asked for anything.
+  const outOfReach = survey.view(runner.target) === undefined;
+  const unregistered = registration.phase === "none" && draft.isFree(runner, "forge");
+  const rowGone = registration.phase === "gone" || unregistered || outOfReach;
   if (isLive(runner)) draft.take({ kind: "destroy", runner: runner.id });
   // A forge in trouble is left alone; the row waits for it, and holds nothing of the host.
   if ((registration.phase === "pending" || registration.phase === "active") && survey.isTrusted(runner.target)) {

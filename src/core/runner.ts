@@ -23,6 +23,8 @@ export type RunnerEvent =
   | { kind: "credentials-given" }
   | { kind: "credentials-withdrawn" }
   | { kind: "listening" }
+  /** Somebody wants it gone once it is known to hold no job. */
+  | { kind: "removal-asked"; reason: EndReason; detail: string }
   | { kind: "draining"; reason: EndReason; detail: string }
   | { kind: "drained" }
   | { kind: "assigned"; job: ClaimedJob }
@@ -76,6 +78,11 @@ export function applyEvent(runner: Runner, event: RunnerEvent, time: { now: numb
       return withAgent(runner, { phase: "starting", since });
     case "listening":
       return reach(withAgent(runner, { phase: "listening", since }), "ready", at);
+    case "removal-asked": {
+      const isSettled = runner.ending !== undefined || runner.removal !== undefined;
+      if (isSettled || AGENT_ORDER[runner.agent.phase] > AGENT_ORDER.drained) return runner;
+      return { ...runner, removal: { reason: event.reason, detail: event.detail, since } };
+    }
     case "draining": {
       // The agent's answer may be recorded before the question.
       const asked = withAgent(runner, { phase: "draining", since });

@@ -208,7 +208,7 @@ export interface Runner {
   credentials: "none" | "given" | "withdrawn";
   /** When the credentials were put into the metadata. */
   given?: { since: number };
-  /** It is being drained, and why; taken back when it turns out to hold a job. */
+  /** It is to be drained, or is, and why; taken back when it turns out to hold a job. */
   removal?: Ending;
   /** Set once: the runner only winds down from here. */
   ending?: Ending;

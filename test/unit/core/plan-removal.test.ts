@@ -350,3 +350,36 @@ describe("drain mode", () => {
 function hostLane(id: number): ReadonlySet<string> {
   return new Set([`${fresh(id).id}:host`]);
 }
+
+describe("a removal that somebody asked for", () => {
+  const asked = (runner: Runner): Runner =>
+    after(runner, [{ kind: "removal-asked", reason: "forced", detail: "an operator" }]);
+
+  it.each<Row>([
+    { what: "asks a listening runner first", given: { runners: [asked(ready(1))] }, expected: ["drain 1 forced"] },
+    { what: "ends a warm one", given: { runners: [asked(warm(1))] }, expected: ["end 1 forced"] },
+    { what: "ends one that has no credentials", given: { runners: [asked(booting(1))] }, expected: ["end 1 forced"] },
+    {
+      what: "is taken back when the runner turns out to hold a job",
+      given: { runners: [after(asked(ready(1)), [{ kind: "assigned", job: {} }])] },
+      expected: ["keep 1"],
+    },
+    {
+      what: "waits while the runner is being asked",
+      given: { runners: [asked(ready(1))], inFlight: new Set([`${fresh(1).id}:host`]) },
+      expected: [],
+    },
+    {
+      what: "leaves its runner's job to another runner",
+      given: { runners: [asked(ready(1))], jobs: [job(5)] },
+      expected: ["drain 1 forced", "create a", "boot new", "register new"],
+    },
+  ])("$what", ({ given, expected }) => {
+    expect(steps(given)).toEqual(expected);
+  });
+
+  it("changes nothing about a busy runner", () => {
+    const runner = busy(1);
+    expect(asked(runner)).toBe(runner);
+  });
+});

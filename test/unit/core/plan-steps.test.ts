@@ -179,6 +179,11 @@ describe("winding down", () => {
   const gone = { phase: "gone" } as const;
   it.each<Row>([
     {
+      what: "of a forge that the configuration names no more: its row is out of reach",
+      given: { runners: [after(ending(busy(1)), [{ kind: "sandbox-gone" }])], forges: {} },
+      expected: ["close 1"],
+    },
+    {
       what: "sandbox and registration go at the same time",
       given: { runners: [ending(ready(1))] },
       expected: ["destroy 1", "deregister 1"],
