@@ -5,12 +5,14 @@ import { isConfirmed } from "./verdict.ts";
 
 /** Removes what carries this host's id and belongs to no record, when it was seen so at two reads in a row. */
 export function sweep(survey: Survey, draft: Draft): void {
-  const { strays, runners } = survey.input;
+  const { strays, runners, forges } = survey.input;
   if (strays.sandboxes.length === 0 && strays.rows.length === 0) return;
+  // Only a forge that was read can tell which sandbox has a job.
+  const forgesAnswer = Object.values(forges).every(({ health }) => health === "ok");
   const known = new Set(runners.filter((runner) => runner.sandbox.phase !== "gone").map((runner) => runner.hex));
   const working = hexesOfRunningJobs(survey);
   for (const { driver, hex } of strays.sandboxes) {
-    if (known.has(hex) || working.has(hex)) continue;
+    if (known.has(hex) || working.has(hex) || !forgesAnswer) continue;
     if (isConfirmed(`${hex} sandbox`, strays.read, survey, draft)) draft.take({ kind: "sweep-sandbox", driver, hex });
   }
   const kept = knownRows(survey);

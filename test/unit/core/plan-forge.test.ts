@@ -207,6 +207,11 @@ describe("what no record knows", () => {
       given: { strays: strays(2), memory: suspecting(`${hex(9)} sandbox`, 1), forges: rowsRead(1, [running(7, 9)]) },
       expected: [],
     },
+    {
+      what: "a sandbox stays while a forge is in trouble, which may know its job",
+      given: { strays: strays(2), memory: suspecting(`${hex(9)} sandbox`, 1), forges: frozen() },
+      expected: [],
+    },
     { what: "a row seen once stays", given: { strays: strayRow, forges: rowsRead(5) }, expected: [] },
     {
       what: "a row seen twice goes",
