@@ -21,9 +21,6 @@ export function openStore(options: StoreOptions): Store {
   const database = openDatabase(options.path, options.log);
   const sql = statements(database);
   const historyLimit = options.historyLimit ?? 10_000;
-  const sameBoot = sql.getMeta.get("boot")?.value === options.boot;
-  sql.setMeta.run("boot", options.boot);
-
   const save = (runner: Runner) => sql.saveRunner.run(runner.id, JSON.stringify(runner));
   const transaction = <T>(work: () => T): T => {
     database.exec("BEGIN IMMEDIATE");
@@ -37,11 +34,18 @@ export function openStore(options: StoreOptions): Store {
     }
   };
 
+  const runners = () => sql.runners.all().map((row) => JSON.parse(String(row.record)) as Runner);
+  if (sql.getMeta.get("boot")?.value !== options.boot) {
+    transaction(() => {
+      for (const runner of runners()) save(afterReboot(runner, options.clock));
+      // Back-off times are uptimes of one boot.
+      sql.deleteMeta.run("memory");
+      sql.setMeta.run("boot", options.boot);
+    });
+  }
+
   return {
-    runners: () => {
-      const runners = sql.runners.all().map((row) => JSON.parse(String(row.record)) as Runner);
-      return sameBoot ? runners : runners.map((runner) => afterReboot(runner, options.clock));
-    },
+    runners,
     saveRunner: (runner) => void save(runner),
     closeRunner: (runner, at) =>
       transaction(() => {
@@ -79,8 +83,7 @@ export function openStore(options: StoreOptions): Store {
     pausedPools: () => sql.paused.all().map((row) => String(row.pool)),
     setPaused: (pool, paused) => void (paused ? sql.pause : sql.resume).run(pool),
     loadMemory: () => {
-      // Back-off times are uptimes of one boot.
-      const text = sameBoot ? sql.getMeta.get("memory")?.value : undefined;
+      const text = sql.getMeta.get("memory")?.value;
       return text === undefined ? undefined : (JSON.parse(String(text)) as PlanMemory);
     },
     saveMemory: (memory) => void sql.setMeta.run("memory", JSON.stringify(memory)),
@@ -118,6 +121,7 @@ function statements(database: DatabaseSync) {
     setMeta: prepare(
       "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
     ),
+    deleteMeta: prepare("DELETE FROM meta WHERE key = ?"),
     runners: prepare("SELECT record FROM runners ORDER BY id"),
     saveRunner: prepare(
       "INSERT INTO runners (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
