@@ -3,12 +3,16 @@ import { createServer, type Server } from "node:http";
 import { connect } from "node:net";
 import { dirname } from "node:path";
 import { getRequestListener } from "@hono/node-server";
-import type { Hono } from "hono";
 import { FireteactError, systemCode } from "../base/errors.ts";
 import type { ListenAddress } from "../core/settings.ts";
 
+/** What answers requests; a Hono app is one. */
+export interface App {
+  fetch(request: Request, env: unknown): Response | Promise<Response>;
+}
+
 /** Serves an app over TCP. Throws LISTEN_FAILED with the address and the fix. */
-export async function listenTcp(app: Hono, address: ListenAddress, key: string): Promise<Server> {
+export async function listenTcp(app: App, address: ListenAddress, key: string): Promise<Server> {
   const server = serverFor(app);
   await listening(server, () => server.listen(address.port, address.host)).catch((error: unknown) => {
     throw new FireteactError(
@@ -26,11 +30,8 @@ export async function listenTcp(app: Hono, address: ListenAddress, key: string):
   return server;
 }
 
-/**
- * Serves an app over a unix socket that only its owner may open. The socket is also what keeps a second daemon from
- * working on the same state: one that answers there makes this one refuse to start.
- */
-export async function listenSocket(app: Hono, path: string): Promise<Server> {
+/** Serves an app over a unix socket that only its owner may open. Throws ALREADY_RUNNING when somebody answers there. */
+export async function listenSocket(app: App, path: string): Promise<Server> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   if (await answers(path)) {
     throw new FireteactError("ALREADY_RUNNING", `another fireteact serves at ${path}`, {
@@ -49,8 +50,8 @@ export async function closeServer(server: Server): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
-function serverFor(app: Hono): Server {
-  const listener = getRequestListener(app.fetch);
+function serverFor(app: App): Server {
+  const listener = getRequestListener((request, env) => app.fetch(request, env));
   const server = createServer((request, response) => void listener(request, response));
   server.requestTimeout = 30_000;
   server.headersTimeout = 10_000;

@@ -11,7 +11,7 @@ import { createEmbeddedNetwork } from "../../network/embedded/network.ts";
 import { qemuVersion } from "../../sandbox/qemu/machine.ts";
 import { probeKvm } from "../../sandbox/qemu/probe.ts";
 import { imageSources } from "../programs.ts";
-import { DRIVERS } from "../serve.ts";
+import { DRIVERS } from "../servable.ts";
 import { bad, type Finding, failed, good, warning } from "./finding.ts";
 
 const TIMEOUT = 30_000;

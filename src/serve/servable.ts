@@ -1,0 +1,18 @@
+import { FireteactError } from "../base/errors.ts";
+import { type LoadedConfig, loadConfig } from "../config/load.ts";
+
+/** Drivers that this version can run. */
+export const DRIVERS: string[] = ["qemu", "fake"];
+
+/** Reads the configuration and refuses what is right as such, but cannot be run by this version. */
+export function loadServable(file: string): LoadedConfig {
+  const loaded = loadConfig(file, process.env);
+  const refused = loaded.settings.pools.filter((pool) => !DRIVERS.includes(pool.driver));
+  if (refused.length === 0) return loaded;
+  const list = refused.map((pool) => `${pool.name} (${pool.driver})`).join(", ");
+  throw new FireteactError(
+    "CONFIG_DRIVER",
+    `this version cannot run the pools ${list}: their driver is not built yet`,
+    { hint: "set 'driver: qemu' in these pools to run them in QEMU microVMs" },
+  );
+}
