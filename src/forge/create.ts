@@ -52,9 +52,12 @@ export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
   const dialects = { gitea: createGiteaDialect(context), forgejo: createForgejoDialect(context) };
   /** Optional features that the token has no right for, with the uptime until which they are left alone. */
   const switchedOff = new Map<Capability, number>();
+  let told: string | undefined;
   const detected = shared(async (signal) => {
     const capabilities = await detect(http, signal);
-    log.info({ target: key, mode: describeMode(capabilities) }, "forge found");
+    const mode = describeMode(capabilities);
+    if (mode !== told) log.info({ target: key, mode }, "forge found");
+    told = mode;
     return capabilities;
   });
 

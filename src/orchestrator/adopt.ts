@@ -1,9 +1,9 @@
 import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import type { StraySandbox } from "../core/plan-types.ts";
 import type { Runner } from "../core/types.ts";
-import type { SandboxDriver, SandboxInfo } from "../sandbox/port.ts";
+import type { MetadataDocument, SandboxDriver, SandboxInfo } from "../sandbox/port.ts";
 import type { Attendance } from "./attendance.ts";
+import type { Stray } from "./rebuild.ts";
 import type { Records } from "./records.ts";
 
 interface AdoptDeps {
@@ -53,16 +53,23 @@ function adoptOne(runner: Runner, info: SandboxInfo | undefined, { records, atte
 }
 
 /** Sandboxes of this host that no record knows. A driver that cannot be read has none, and says so in the log. */
-export async function findStrays(drivers: SandboxDriver[], records: Records, log: Logger): Promise<StraySandbox[]> {
-  const strays: StraySandbox[] = [];
+export async function findStrays(drivers: SandboxDriver[], records: Records, log: Logger): Promise<Stray[]> {
+  const strays: Stray[] = [];
   for (const driver of drivers) {
     try {
       for (const info of await driver.list()) {
-        if (records.byHex(info.hex) === undefined) strays.push({ driver: driver.name, hex: info.hex });
+        if (records.byHex(info.hex) === undefined) strays.push({ ...info, driver: driver.name });
       }
     } catch (error) {
       log.warn({ driver: driver.name, cause: describe(error) }, "the sandboxes of a driver cannot be listed");
     }
   }
   return strays;
+}
+
+/** Serves a sandbox its metadata, which the process before this one did. */
+export function serveAgain(driver: SandboxDriver, runner: Runner, document: MetadataDocument, log: Logger): void {
+  driver
+    .publish(runner.hex, document)
+    .catch((error: unknown) => log.warn({ runner: runner.id, cause: describe(error) }, "metadata not served again"));
 }

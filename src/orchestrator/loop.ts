@@ -14,10 +14,10 @@ import {
 } from "../core/plan-types.ts";
 import { isBusy } from "../core/runner.ts";
 import { LANES, laneKey, type Step } from "../core/steps.ts";
-import type { DriverName } from "../core/types.ts";
+import type { DriverName, RunnerRow } from "../core/types.ts";
 import type { SandboxDriver } from "../sandbox/port.ts";
 import type { Store } from "../store/port.ts";
-import { adopt, findStrays } from "./adopt.ts";
+import { adopt, findStrays, serveAgain } from "./adopt.ts";
 import type { Attendance } from "./attendance.ts";
 import type { ExecuteDeps } from "./execute/context.ts";
 import { createStepRunner, type FaultPoint } from "./execute/run.ts";
@@ -25,6 +25,7 @@ import type { RecordStep } from "./execute/table.ts";
 import type { LogBook } from "./logs.ts";
 import type { ForgeWatcher } from "./observe.ts";
 import type { Orchestrator } from "./port.ts";
+import { rebuild, type Stray } from "./rebuild.ts";
 import type { Records } from "./records.ts";
 
 export interface LoopDeps {
@@ -46,7 +47,11 @@ export interface LoopDeps {
 /** How often the host is searched for sandboxes that no record knows, and memory is saved. */
 const HOUSEKEEPING = 30_000;
 /** Steps that have begun may end within this time at a shutdown. */
-const FINISH_STEPS = 8_000;
+const FINISH_STEPS = 7_000;
+/** And those that were given up, within this. */
+const GIVE_UP_STEPS = 2_000;
+/** When the plan is tried again after a failure of its own. */
+const AFTER_FAILURE = 1_000;
 
 export interface Loop extends Orchestrator {
   /** Adopts what is there and begins to plan. */
@@ -68,19 +73,22 @@ export function createLoop(deps: LoopDeps): Loop {
   const inFlight = new Set<string>();
   let memory: PlanMemory = store.loadMemory() ?? emptyMemory();
   let output: PlanOutput = { steps: [], reasons: [], memory };
-  let strays: { driver: DriverName; hex: string }[] = [];
+  let strays: Stray[] = [];
   let straysRead = 0;
   let mode: Mode = "detach";
   let planned = false;
   let scheduled = false;
   let alarm: Timer | undefined;
   let housekeeping: Timer | undefined;
-  let settled: (() => void)[] = [];
+  let keepingHouse: Promise<void> = Promise.resolve();
+  const settled: (() => void)[] = [];
+  const stopping = new AbortController();
 
   const runStep = createStepRunner({
     ...deps.execute,
     records,
     store,
+    stopping: stopping.signal,
     ...(deps.faultPoint === undefined ? {} : { faultPoint: deps.faultPoint }),
   });
 
@@ -89,17 +97,25 @@ export function createLoop(deps: LoopDeps): Loop {
     scheduled = true;
     setImmediate(() => {
       scheduled = false;
-      tick();
+      if (mode === "detach") return;
+      try {
+        tick();
+      } catch (error) {
+        // Runners go on without us; a full disk, say, passes.
+        log.error({ cause: describe(error), err: log.isLevelEnabled("debug") ? error : undefined }, "a plan failed");
+        alarm?.cancel();
+        alarm = clock.after(AFTER_FAILURE, wake);
+      }
     });
   };
 
   const tick = () => {
-    if (mode === "detach") return;
     const began = performance.now();
     const { pools, host, watchers } = deps.desired();
     const forges = Object.fromEntries([...watchers].map(([key, watcher]) => [key, watcher.view()]));
-    const known = new Set(records.all().map((runner) => runner.name));
     const rows = Object.values(forges).flatMap((view) => view.rows ?? []);
+    strays = strays.filter((stray) => !takeUp(stray, rows, pools));
+    const known = new Set(records.all().map((runner) => runner.name));
     output = plan({
       mode,
       pools: pools.map((view) => ({ ...view, paused: paused.has(view.pool.name) })),
@@ -122,6 +138,18 @@ export function createLoop(deps: LoopDeps): Loop {
     if (records.all().length === 0 && inFlight.size === 0) for (const resolve of settled.splice(0)) resolve();
   };
 
+  /** Goes on with a sandbox whose record was lost; says whether it could. */
+  const takeUp = (stray: Stray, rows: RunnerRow[], pools: PoolView[]): boolean => {
+    if (records.byHex(stray.hex) !== undefined) return true;
+    const runner = rebuild(stray, rows, pools, { now: clock.uptime(), at: clock.now() });
+    if (runner === undefined) return false;
+    records.add(runner);
+    deps.attendance.attend(runner.id);
+    serveAgain(deps.execute.driver(stray.driver), runner, deps.execute.document(runner), log);
+    log.warn({ runner: runner.id }, "adopted a sandbox whose record was lost");
+    return true;
+  };
+
   const carryOut = (step: Step) => {
     if (LANES[step.kind] === "record") recordStep(step as Extract<Step, { kind: RecordStep }>);
     else launch(step as Exclude<Step, { kind: RecordStep }>);
@@ -141,10 +169,19 @@ export function createLoop(deps: LoopDeps): Loop {
         records.apply(step.runner, { kind: "kept" });
         break;
       case "close":
-        records.close(step.runner);
+        closeRecord(step.runner);
         break;
     }
     wake();
+  };
+
+  const closeRecord = (id: string) => {
+    const runner = records.get(id);
+    const phase = runner?.registration.phase;
+    if (phase === "pending" || phase === "active") {
+      log.warn({ runner: id, target: runner?.target }, "its registration stays: the configuration names no such forge");
+    }
+    records.close(id);
   };
 
   const launch = (step: Exclude<Step, { kind: RecordStep }>) => {
@@ -175,15 +212,27 @@ export function createLoop(deps: LoopDeps): Loop {
     }
     const reason = step.kind === "register" ? "register-failed" : "boot-failed";
     const runner = records.apply(step.runner, { kind: "ending", reason, detail: cause });
-    if (runner !== undefined) memory = recordFailure(memory, runner.pool, cause, clock.uptime());
+    if (runner !== undefined && mode !== "detach") memory = recordFailure(memory, runner.pool, cause, clock.uptime());
   };
 
   const houseKeep = async () => {
     strays = await findStrays([...deps.drivers.values()], records, log);
     straysRead++;
-    store.saveMemory(memory);
+    if (mode === "detach") return;
+    try {
+      store.saveMemory(memory);
+    } catch (error) {
+      log.error({ cause: describe(error) }, "the plan's memory could not be saved");
+    }
     wake();
-    if (mode !== "detach") housekeeping = clock.after(HOUSEKEEPING, () => void houseKeep());
+    housekeeping = clock.after(HOUSEKEEPING, () => {
+      keepingHouse = houseKeep();
+    });
+  };
+
+  const stepsEnd = async (milliseconds: number) => {
+    const end = clock.uptime() + milliseconds;
+    while (inFlight.size > 0 && clock.uptime() < end) await clock.sleep(20);
   };
 
   records.subscribe((event) => {
@@ -222,8 +271,10 @@ export function createLoop(deps: LoopDeps): Loop {
       mode = "detach";
       alarm?.cancel();
       housekeeping?.cancel();
-      const end = clock.uptime() + FINISH_STEPS;
-      while (inFlight.size > 0 && clock.uptime() < end) await clock.sleep(20);
+      await keepingHouse;
+      await stepsEnd(FINISH_STEPS);
+      stopping.abort(new Error("the orchestrator stops"));
+      await stepsEnd(GIVE_UP_STEPS);
       store.saveMemory(memory);
     },
 
@@ -248,7 +299,12 @@ export function createLoop(deps: LoopDeps): Loop {
       const runner = records.get(id);
       if (runner === undefined) return "unknown";
       if (isBusy(runner) && !force) return "busy";
-      records.apply(id, { kind: "ending", reason: "forced", detail: "an operator ended it" });
+      // Without force a job that arrives at this moment wins.
+      records.apply(id, {
+        kind: force ? "ending" : "removal-asked",
+        reason: "forced",
+        detail: "an operator ended it",
+      });
       wake();
       return "ending";
     },

@@ -12,6 +12,8 @@ interface WatcherOptions {
   hostId: string;
   /** Union of the labels of all pools at this target, read at each poll. */
   labels: () => string[];
+  /** One line about what the forge's version makes possible. */
+  describeMode: (capabilities: ForgeCapabilities) => string;
   /** Milliseconds between reads of the queue; rows are read every sixth time and when asked for. */
   interval: number;
   clock: Clock;
@@ -35,6 +37,8 @@ export interface ForgeWatcher {
 
 const ROWS_EVERY = 6;
 const POLL_TIMEOUT = 60_000;
+/** Between two reads when somebody asks for reads all the time, milliseconds. */
+const POKE_PAUSE = 200;
 
 export function watchForge(options: WatcherOptions): ForgeWatcher {
   const { target, clock, log } = options;
@@ -50,8 +54,8 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
   let capabilities: ForgeCapabilities | undefined;
   let lastGoodAt: number | undefined;
   let announced: string | undefined;
-  /** Jobs that a webhook brought, by key, with the uptime of its arrival: newer than a read that began before it. */
-  const pushed = new Map<string, number>();
+  /** What webhooks said, by job: newer than a read that began before their arrival. Without `job` it is over. */
+  const pushed = new Map<string, { job?: Job; arrived: number }>();
   const abort = new AbortController();
   let timer: Timer | undefined;
   let running: Promise<void> | undefined;
@@ -63,7 +67,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     url: target.url,
     health: view.health,
     ...(view.reason === undefined ? {} : { reason: view.reason }),
-    ...(capabilities === undefined ? {} : { mode: `${capabilities.flavour} ${capabilities.version}` }),
+    ...(capabilities === undefined ? {} : { mode: options.describeMode(capabilities) }),
     ...(lastGoodAt === undefined ? {} : { lastGoodAt }),
   });
 
@@ -114,10 +118,10 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       const before = known.get(job.key);
       fresh.set(job.key, { ...job, since: before?.since ?? clock.uptime(), at: before?.at ?? clock.now() });
     }
-    for (const [key, at] of pushed) {
-      const job = known.get(key);
-      if (at > began && job !== undefined && !fresh.has(key)) fresh.set(key, job);
-      if (at <= began) pushed.delete(key);
+    for (const [key, { job, arrived }] of pushed) {
+      if (arrived <= began) pushed.delete(key);
+      else if (job === undefined) fresh.delete(key);
+      else fresh.set(key, job);
     }
     view.jobs = [...fresh.values()];
     view.jobsRead++;
@@ -132,7 +136,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     running = read().finally(() => {
       running = undefined;
       if (abort.signal.aborted) return;
-      const wait = again ? 0 : options.interval * (0.9 + Math.random() * 0.2);
+      const wait = again ? POKE_PAUSE : options.interval * (0.9 + Math.random() * 0.2);
       again = false;
       timer = clock.after(wait, turn);
     });
@@ -146,9 +150,10 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     observe: (job, gone) => {
       const before = view.jobs.find((known) => known.key === job.key);
       const others = view.jobs.filter((known) => known.key !== job.key);
-      if (!gone) others.push({ ...job, since: before?.since ?? clock.uptime(), at: before?.at ?? clock.now() });
-      view.jobs = others;
-      pushed.set(job.key, clock.uptime());
+      const arrived = clock.uptime();
+      const news = gone ? undefined : { ...job, since: before?.since ?? arrived, at: before?.at ?? clock.now() };
+      view.jobs = news === undefined ? others : [...others, news];
+      if (view.listsQueue) pushed.set(job.key, news === undefined ? { arrived } : { job: news, arrived });
       options.wake();
     },
     poke: () => {

@@ -16,6 +16,8 @@ import { createQemuDriver, type QemuPool } from "../sandbox/qemu/driver.ts";
 import { agentCommand, imageSources } from "./programs.ts";
 
 interface BuildDeps {
+  /** Drivers of sandboxes that live on, whether a pool still names them or not. */
+  inUse: readonly DriverName[];
   /** Read whenever a driver needs them, so that a reload takes effect. */
   settings: () => Settings;
   places: Places;
@@ -35,7 +37,7 @@ export interface Drivers {
 /** One driver for every kind that a pool names. */
 export function buildDrivers(deps: BuildDeps): Drivers {
   const byName = new Map<DriverName, SandboxDriver>();
-  const names = new Set(deps.settings().pools.map((pool) => pool.driver));
+  const names = new Set([...deps.settings().pools.map((pool) => pool.driver), ...deps.inUse]);
   let network: Network | undefined;
   if (names.has("fake")) byName.set("fake", createFakeDriver({ ...deps, command: fakeCommand }));
   if (names.has("qemu")) {

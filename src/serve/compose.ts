@@ -7,6 +7,7 @@ import type { Places } from "../base/names.ts";
 import type { HostCapacity, PoolView } from "../core/plan-types.ts";
 import { poolOf, type Settings } from "../core/settings.ts";
 import type { DriverName } from "../core/types.ts";
+import { serveAgain } from "../orchestrator/adopt.ts";
 import { createAttendance } from "../orchestrator/attendance.ts";
 import type { ExecuteDeps } from "../orchestrator/execute/context.ts";
 import type { FaultPoint } from "../orchestrator/execute/run.ts";
@@ -29,6 +30,8 @@ interface ComposeOptions {
   boot: string;
   clock: Clock;
   log: Logger;
+  /** Hosts that are reached without a proxy, as in `NO_PROXY`. */
+  noProxy?: string | undefined;
   faultPoint?: FaultPoint;
   /** Instead of the drivers that the pools name; for tests. */
   drivers?: Map<DriverName, SandboxDriver>;
@@ -59,7 +62,9 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const store = openStore({ path: join(places.state, "state.db"), clock, boot: options.boot, log });
   const logs = createLogBook(join(places.state, "logs"));
   const records = createRecords({ store, clock, log });
-  const built = options.drivers === undefined ? buildDrivers({ ...options, settings: () => settings }) : undefined;
+  const inUse = records.all().map((runner) => runner.driver);
+  const built =
+    options.drivers === undefined ? buildDrivers({ ...options, inUse, settings: () => settings }) : undefined;
   const drivers = options.drivers ?? built?.byName ?? new Map<DriverName, SandboxDriver>();
   await built?.apply();
   let loop: Loop | undefined;
@@ -79,6 +84,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     clock,
     log,
     records,
+    noProxy: options.noProxy,
     wake,
     onRequest: (request) => metrics?.forgeRequest(request),
   });
@@ -91,13 +97,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     attendance,
     target: (key) => targets.target(key),
     driver,
-    document: (runner, secrets) =>
-      documentOf(
-        runner,
-        settings,
-        { target: targets.target(runner.target), flavour: flavourAt(runner.target) },
-        secrets,
-      ),
+    document: (runner, secrets) => documentOf(runner, settings, flavourAt(runner.target), secrets),
     filesBeforeBoot: () => undefined,
   };
   const keeper = keepDrivers({
@@ -110,11 +110,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
       for (const runner of records.all()) {
         if (runner.driver !== ready.name || runner.sandbox.phase !== "running") continue;
         const secrets = runner.credentials === "given" ? store.secrets(runner.id) : undefined;
-        ready
-          .publish(runner.hex, execute.document(runner, secrets))
-          .catch((error: unknown) =>
-            log.warn({ runner: runner.id, cause: describe(error) }, "metadata not served again"),
-          );
+        serveAgain(ready, runner, execute.document(runner, secrets), log);
       }
     },
   });
@@ -123,7 +119,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
       const { usable, detail, bootFactor = 1 } = keeper.state(pool.driver);
       const limits = { ...pool.limits, boot: pool.limits.boot * bootFactor };
       return {
-        pool: { ...poolOf(pool, flavourAt(pool.target)), limits },
+        pool: { ...poolOf(pool, flavourAt(pool.target), settings.guest), limits },
         paused: false,
         usable,
         ...(usable ? {} : { detail }),
@@ -157,8 +153,8 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
       await started.start();
     },
     reload: (next) => {
-      settings = next;
       targets.update(next);
+      settings = next;
       built
         ?.apply()
         .catch((error: unknown) => log.error({ cause: describe(error) }, "the network did not take the new settings"));

@@ -1,7 +1,6 @@
 import type { PoolSettings, Settings } from "../core/settings.ts";
 import { poolOf } from "../core/settings.ts";
 import type { Runner } from "../core/types.ts";
-import type { ForgeTarget } from "../forge/port.ts";
 import { guestDocument, withCredentials } from "../metadata/document.ts";
 import type { MetadataDocument } from "../sandbox/port.ts";
 import type { RunnerSecrets } from "../store/port.ts";
@@ -10,18 +9,19 @@ import type { RunnerSecrets } from "../store/port.ts";
 export function documentOf(
   runner: Runner,
   settings: Settings,
-  forge: { target: Pick<ForgeTarget, "url">; flavour: "gitea" | "forgejo" },
+  flavour: "gitea" | "forgejo",
   secrets?: RunnerSecrets,
 ): MetadataDocument {
   const pool = settings.pools.find(({ name }) => name === runner.pool);
   const labels = labelsOf(runner, pool);
+  const forgeUrl = urlOf(runner.target);
   const document = guestDocument({
     runnerId: runner.id,
     runnerName: runner.name,
     pool: runner.pool,
     labels,
-    forgeUrl: forge.target.url,
-    engine: pool === undefined ? "shell" : poolOf(pool, forge.flavour).engine,
+    forgeUrl,
+    engine: pool === undefined ? "shell" : poolOf(pool, flavour, settings.guest).engine,
     engineTimeoutSeconds: runner.limits.engine / 1000,
     ...(pool?.firecracker === undefined ? {} : { poolMetadata: pool.firecracker.metadata }),
   });
@@ -30,7 +30,7 @@ export function documentOf(
     row: String(runner.registration.row),
     uuid: secrets.uuid,
     token: secrets.token,
-    address: forge.target.url,
+    address: forgeUrl,
     labels: labels.join(","),
     ...(runner.handle === undefined ? {} : { handle: runner.handle }),
   });
@@ -40,3 +40,6 @@ export function documentOf(
 function labelsOf(runner: Runner, pool: PoolSettings | undefined): string[] {
   return pool?.runnerLabels ?? runner.labels.map((label) => `${label}:host`);
 }
+
+/** The forge's address in a target's key, which outlives its place in the configuration. */
+const urlOf = (target: string): string => target.slice(0, target.lastIndexOf("#"));

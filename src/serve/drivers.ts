@@ -72,7 +72,8 @@ export function keepDrivers(deps: {
     begin(driver, 0);
   }
   return {
-    state: (name) => states.get(name) ?? { usable: false, detail: `there is no driver ${name}` },
+    state: (name) =>
+      states.get(name) ?? { usable: false, detail: `the driver ${name} is taken into use at the next start` },
     stop: async () => {
       abort.abort();
       for (const timer of timers.values()) timer.cancel();

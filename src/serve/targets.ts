@@ -1,7 +1,10 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import { openSecret } from "../config/secret.ts";
 import type { Settings, TargetSettings } from "../core/settings.ts";
+import { describeMode } from "../forge/capabilities.ts";
+import { createCircuit, type ForgeCircuit } from "../forge/circuit.ts";
 import { createForgeTarget } from "../forge/create.ts";
 import type { ForgeTarget } from "../forge/port.ts";
 import { type ForgeWatcher, watchForge } from "../orchestrator/observe.ts";
@@ -13,79 +16,116 @@ export interface Targets {
   target(key: string): ForgeTarget;
   list(): ForgeTarget[];
   watchers(): Map<string, ForgeWatcher>;
-  /** Adds what is new; drops what neither the settings nor a runner needs. */
+  /** Adds what is new, replaces what changed, drops what neither the settings nor a runner needs. */
   update(settings: Settings): void;
   stop(): Promise<void>;
 }
+
+interface Entry {
+  target: ForgeTarget;
+  watcher: ForgeWatcher;
+  /** What it was made from, to tell whether that changed. */
+  wanted: TargetSettings;
+  interval: number;
+}
+
+/** A forge in trouble is left alone for less than the time between two reads, so that the next read finds it well. */
+const REST_OF_INTERVAL = 0.8;
 
 export function createTargets(deps: {
   hostId: string;
   clock: Clock;
   log: Logger;
   records: Records;
+  /** Hosts that are reached without a proxy, as in `NO_PROXY`. */
+  noProxy?: string | undefined;
   wake: () => void;
   onRequest: (request: ForgeRequest) => void;
 }): Targets {
-  const targets = new Map<string, ForgeTarget>();
+  const entries = new Map<string, Entry>();
   const watchers = new Map<string, ForgeWatcher>();
+  /** By the forge's address: scopes of one forge share its troubles. */
+  const circuits = new Map<string, ForgeCircuit>();
   let settings: Settings | undefined;
 
+  const circuitOf = (url: string, interval: number): ForgeCircuit => {
+    const known = circuits.get(url) ?? createCircuit({ clock: deps.clock, pause: interval * REST_OF_INTERVAL });
+    circuits.set(url, known);
+    return known;
+  };
+
   const add = (wanted: TargetSettings, interval: number) => {
-    const log = deps.log.child({ target: wanted.key });
+    const { key, url, scope, caFile, proxy, allowPersistentRegistration } = wanted;
+    const log = deps.log.child({ target: key });
     const secret = openSecret(wanted.token);
+    const no = deps.noProxy === undefined ? {} : { no: deps.noProxy };
     const target = createForgeTarget({
-      key: wanted.key,
-      url: wanted.url,
-      scope: wanted.scope,
+      key,
+      url,
+      scope,
       token: () => secret.read(),
-      ...(wanted.caFile === undefined ? {} : { caFile: wanted.caFile }),
-      ...(wanted.proxy === undefined ? {} : { proxy: { url: wanted.proxy } }),
-      allowPersistentRegistration: wanted.allowPersistentRegistration,
+      ...(caFile === undefined ? {} : { caFile }),
+      ...(proxy === undefined ? {} : { proxy: { url: proxy, ...no } }),
+      allowPersistentRegistration,
       log,
       clock: deps.clock,
+      circuit: circuitOf(url, interval),
       onRequest: ({ operation, status }) =>
-        deps.onRequest({ target: wanted.key, operation, status: status === 0 ? "error" : String(status) }),
+        deps.onRequest({ target: key, operation, status: status === 0 ? "error" : String(status) }),
     });
-    targets.set(wanted.key, target);
-    watchers.set(
-      wanted.key,
-      watchForge({
-        target,
-        hostId: deps.hostId,
-        labels: () => labelsAt(wanted.key, settings),
-        interval,
-        clock: deps.clock,
-        log,
-        wake: deps.wake,
-        emit: (event) => deps.records.emit(event),
-      }),
-    );
+    const watcher = watchForge({
+      target,
+      hostId: deps.hostId,
+      labels: () => labelsAt(key, settings),
+      describeMode,
+      interval,
+      clock: deps.clock,
+      log,
+      wake: deps.wake,
+      emit: (event) => deps.records.emit(event),
+    });
+    entries.set(key, { target, watcher, wanted, interval });
+    watchers.set(key, watcher);
   };
   const drop = async (key: string) => {
-    const [watcher, target] = [watchers.get(key), targets.get(key)];
+    const entry = entries.get(key);
+    entries.delete(key);
     watchers.delete(key);
-    targets.delete(key);
-    await watcher?.stop();
-    await target?.close();
+    await entry?.watcher.stop();
+    await entry?.target.close();
   };
+  const dropUnneeded = () => {
+    if (settings === undefined) return;
+    const wanted = settings.targets.map(({ key }) => key);
+    const needed = new Set([...wanted, ...deps.records.all().map((runner) => runner.target)]);
+    for (const key of entries.keys()) if (!needed.has(key)) void drop(key);
+  };
+  const unsubscribe = deps.records.subscribe((event) => {
+    if (event.kind === "closed") dropUnneeded();
+  });
 
   return {
     target: (key) => {
-      const target = targets.get(key);
-      if (target === undefined) throw new Error(`the configuration names no forge ${key} any more`);
-      return target;
+      const entry = entries.get(key);
+      if (entry === undefined) throw new Error(`the configuration names no forge ${key} any more`);
+      return entry.target;
     },
-    list: () => [...targets.values()],
+    list: () => [...entries.values()].map(({ target }) => target),
     watchers: () => watchers,
     update: (next) => {
       settings = next;
-      const wanted = new Set(next.targets.map(({ key }) => key));
-      for (const each of next.targets) if (!targets.has(each.key)) add(each, next.pollInterval);
-      const needed = new Set(deps.records.all().map((runner) => runner.target));
-      for (const key of targets.keys()) if (!wanted.has(key) && !needed.has(key)) void drop(key);
+      for (const wanted of next.targets) {
+        const known = entries.get(wanted.key);
+        if (known !== undefined && isDeepStrictEqual([known.wanted, known.interval], [wanted, next.pollInterval]))
+          continue;
+        if (known !== undefined) void drop(wanted.key);
+        add(wanted, next.pollInterval);
+      }
+      dropUnneeded();
     },
     stop: async () => {
-      await Promise.all([...targets.keys()].map(drop));
+      unsubscribe();
+      await Promise.all([...entries.keys()].map(drop));
     },
   };
 }

@@ -10,7 +10,13 @@ export const POINTS = ["before-intent", "after-intent", "after-effect", "after-r
 export type FaultPoint = (step: OutsideStep, point: (typeof POINTS)[number]) => void;
 
 /** Carries out steps that change something outside: intent first, then the effect, then the record of it. */
-export function createStepRunner(deps: ExecuteDeps & { faultPoint?: FaultPoint }) {
+export function createStepRunner(
+  deps: ExecuteDeps & {
+    /** Gives up all steps: the process ends. */
+    stopping: AbortSignal;
+    faultPoint?: FaultPoint;
+  },
+) {
   const { store, records, clock } = deps;
   const point = deps.faultPoint ?? (() => {});
 
@@ -49,13 +55,13 @@ export function createStepRunner(deps: ExecuteDeps & { faultPoint?: FaultPoint }
 
 function contextOf(
   step: Exclude<Step, { kind: RecordStep }>,
-  deps: ExecuteDeps,
+  deps: ExecuteDeps & { stopping: AbortSignal },
   pool: string | undefined,
 ): StepContext {
   const subject = "runner" in step ? { runner: step.runner } : {};
   const log = deps.log.child({ step: step.kind, ...subject, ...(pool === undefined ? {} : { pool }) });
   return {
-    signal: AbortSignal.timeout(STEP_TIMEOUTS[step.kind]),
+    signal: AbortSignal.any([AbortSignal.timeout(STEP_TIMEOUTS[step.kind]), deps.stopping]),
     log,
     step: async (part, work) => {
       const began = performance.now();
