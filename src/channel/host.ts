@@ -57,7 +57,7 @@ export interface HostChannel {
 }
 
 const FIRST_DELAY = 20;
-const LAST_DELAY = 500;
+const LAST_DELAY = 250;
 /** After abuse, or where we share no version with the agent. */
 const SLOW_DELAY = 30_000;
 /** A connection that lasted this long was a good one. */
