@@ -54,11 +54,13 @@ export function isTooOld(runner: Runner, draft: Draft): boolean {
   return end <= draft.now;
 }
 
-/** Since when everything is there for the engine to start, but it does not ask for jobs. */
-function waitsForEngine(runner: Runner): number | undefined {
-  const { agent, registration, given } = runner;
+/**
+ * Since when everything is there for the engine to start, but it does not ask for jobs: the credentials may be there long
+ * before the sandbox has booted.
+ */
+function waitsForEngine({ agent, registration, given }: Runner): number | undefined {
   if (agent.phase !== "up" && agent.phase !== "starting") return undefined;
-  if (given !== undefined) return Math.max(given.since, agent.phase === "up" ? agent.since : given.since);
+  if (given !== undefined) return Math.max(given.since, agent.since);
   return registration.phase === "active" ? Math.max(registration.since, agent.since) : undefined;
 }
 

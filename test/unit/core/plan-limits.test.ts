@@ -57,7 +57,17 @@ const ROWS: Row[] = [
   {
     what: "ready: the engine never listens",
     runner: after(after(booting(1, own), given), [{ kind: "engine-starting" }], NOW + SECOND),
-    at: short.ready,
+    at: SECOND + short.ready,
+    step: "end 1 ready-timeout",
+  },
+  {
+    what: "ready: the credentials were there long before the agent",
+    runner: after(
+      after(booting(1, own), [{ kind: "credentials-given" }]),
+      [{ kind: "agent-up" }, { kind: "engine-starting" }],
+      NOW + MINUTE,
+    ),
+    at: MINUTE + short.ready,
     step: "end 1 ready-timeout",
   },
   {
