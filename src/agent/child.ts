@@ -27,6 +27,7 @@ export interface ChildEnd {
 
 /** A program in a process group of its own. */
 export interface Child {
+  readonly pid: number;
   kill(signal: NodeJS.Signals): void;
   /** Resolves once, after the last line was handed over. Never rejects. */
   readonly ended: Promise<ChildEnd>;
@@ -73,10 +74,7 @@ export async function startChild(options: ChildOptions): Promise<Child> {
     });
   });
   await started.promise;
-  return {
-    ended: ended.promise,
-    kill: (signal) => {
-      if (child.pid !== undefined) kill(-child.pid, signal);
-    },
-  };
+  // Undefined only where spawning failed.
+  const pid = child.pid as number;
+  return { pid, ended: ended.promise, kill: (signal) => void kill(-pid, signal) };
 }

@@ -165,6 +165,7 @@ export function createAgent(options: AgentOptions, dependencies: AgentDependenci
     stopped = true;
     log.info("asked to stop: a job that runs may end, a second signal ends it now");
     draining = true;
-    engine.drain();
+    // An engine with a job takes no other anyway, and forgejo-runner would end the one it has.
+    if (job === undefined) engine.drain();
   }
 }

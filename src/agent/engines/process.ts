@@ -2,6 +2,7 @@ import { describe } from "../../base/errors.ts";
 import type { AgentEvent } from "../../channel/messages.ts";
 import { startChild } from "../child.ts";
 import type { EngineContext, EngineLaunch } from "./engine.ts";
+import { type ProgramWatch, watchPrograms } from "./first-program.ts";
 
 export interface EngineEnd {
   code: number;
@@ -31,11 +32,17 @@ const ENGINE_KINDS: ReadonlySet<unknown> = new Set([
 export async function startEngine(launch: EngineLaunch, context: EngineContext): Promise<RunningEngine> {
   const { clock, log } = context;
   let lastLine = "";
+  let programs: ProgramWatch | undefined;
   const onLine = (line: string): void => {
     lastLine = line;
     context.report({ kind: "log", stream: "engine", text: `${line}\n` });
     const event = launch.understand(line);
-    if (event !== undefined) context.report(event);
+    if (event !== undefined) onEvent(event);
+  };
+  const onEvent = (event: AgentEvent): void => {
+    context.report(event);
+    if (event.kind === "listening") programs ??= watchPrograms(child.pid, clock);
+    if (event.kind === "assigned") programs?.begin(() => context.report({ kind: "first-step" }));
   };
   const onRecord = (line: string): void => {
     const event = readRecord(line);
@@ -60,6 +67,7 @@ export async function startEngine(launch: EngineLaunch, context: EngineContext):
       void child.ended.then(() => timer.cancel());
     },
     ended: child.ended.then(({ code, signal }) => {
+      programs?.end();
       const detail = signal === undefined ? lastLine : `ended by ${signal}; ${lastLine}`;
       return code === 0 ? { code } : { code, detail: detail.slice(0, 1_000) };
     }),
