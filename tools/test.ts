@@ -83,7 +83,11 @@ if (asked.length === 0) {
   vitest("unit", "unit tests on Node 26", next);
   vitest("contract", "contract tests on Node 26", next);
 }
-if (wants("integration")) vitest("integration", "integration tests");
+if (wants("integration")) {
+  // Where one cannot be had its tests are skipped, and say why.
+  command("real engines for the integration tests", ["tools/engines.ts"]);
+  vitest("integration", "integration tests");
+}
 if (wants("e2e")) vitest("e2e", "end-to-end tests with real guests");
 
 total.failed += broken.length;
