@@ -40,6 +40,8 @@ export interface LoopDeps {
   drivers: Map<DriverName, SandboxDriver>;
   /** Read at every plan, so that a reload only swaps what this returns. */
   desired: () => { pools: PoolView[]; host: HostCapacity; watchers: Map<string, ForgeWatcher> };
+  /** Milliseconds between two searches of the host; 30 s unless told. */
+  housekeeping?: number;
   /** Called at every point at which a crash must do no harm; tests kill the process there. */
   faultPoint?: FaultPoint;
 }
@@ -225,7 +227,7 @@ export function createLoop(deps: LoopDeps): Loop {
       log.error({ cause: describe(error) }, "the plan's memory could not be saved");
     }
     wake();
-    housekeeping = clock.after(HOUSEKEEPING, () => {
+    housekeeping = clock.after(deps.housekeeping ?? HOUSEKEEPING, () => {
       keepingHouse = houseKeep();
     });
   };

@@ -53,7 +53,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
   };
   let capabilities: ForgeCapabilities | undefined;
   let lastGoodAt: number | undefined;
-  let announced: string | undefined;
+  let announced: TargetHealth["health"] | undefined;
   /** What webhooks said, by job: newer than a read that began before their arrival. Without `job` it is over. */
   const pushed = new Map<string, { job?: Job; arrived: number }>();
   const abort = new AbortController();
@@ -71,17 +71,19 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     ...(lastGoodAt === undefined ? {} : { lastGoodAt }),
   });
 
-  /** One log line per change of state, not per try. */
+  /** One log line per change of state, not per try: what an outage looks like changes all the time. */
   const announce = () => {
-    const state = view.health === "ok" ? "ok" : `frozen: ${view.reason ?? ""}`;
-    if (state === announced) return;
+    if (view.health === announced) {
+      log.debug({ target: target.key, health: view.health, reason: view.reason }, "the forge was read");
+      return;
+    }
     if (view.health === "ok") log.info({ target: target.key, version: capabilities?.version }, "the forge answers");
     else
       log.warn(
         { target: target.key, reason: view.reason },
         "the forge cannot be read; scaling of its pools stands still",
       );
-    announced = state;
+    announced = view.health;
     options.emit({ kind: "forge", target: health() });
   };
 

@@ -33,6 +33,8 @@ interface ComposeOptions {
   /** Hosts that are reached without a proxy, as in `NO_PROXY`. */
   noProxy?: string | undefined;
   faultPoint?: FaultPoint;
+  /** See `LoopDeps`; for tests. */
+  housekeeping?: number;
   /** Instead of the drivers that the pools name; for tests. */
   drivers?: Map<DriverName, SandboxDriver>;
 }
@@ -139,6 +141,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     execute,
     drivers,
     desired,
+    ...(options.housekeeping === undefined ? {} : { housekeeping: options.housekeeping }),
     ...(options.faultPoint === undefined ? {} : { faultPoint: options.faultPoint }),
   });
   const started = loop;

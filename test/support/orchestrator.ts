@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { bootId, systemClock } from "../../src/base/clock.ts";
-import { createLogger, type LogLevel } from "../../src/base/log.ts";
+import { createLogger, type Logger, type LogLevel } from "../../src/base/log.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { DriverName } from "../../src/core/types.ts";
 import {
@@ -40,23 +40,37 @@ interface StartOptions {
   extra?: Record<string, unknown>;
   drivers: Map<DriverName, SandboxDriver>;
   logLevel?: LogLevel;
+  log?: Logger;
+  hostId?: string;
+  housekeeping?: number;
+  /** Milliseconds, shorter than a configuration may say. */
+  pollInterval?: number;
   faultPoint?: Parameters<typeof compose>[0]["faultPoint"];
 }
 
-/** The real orchestrator in this process, on a real configuration file, store and forge simulator. */
-export async function startOrchestrator(options: StartOptions): Promise<Composition> {
+/** Writes the configuration into the directory and reads it as `serve` does. */
+export function settingsFor(
+  options: Pick<StartOptions, "directory" | "forge" | "token" | "pools" | "extra" | "pollInterval">,
+) {
   const file = join(options.directory, "config.yaml");
   const gitea = { instanceURL: options.forge.url, apiToken: options.token, runnerScope: "instance" };
   writeFileSync(file, stringify({ gitea, pollInterval: "1s", pools: options.pools, ...options.extra }));
   const { settings } = loadConfig(file, {});
+  return { ...settings, pollInterval: options.pollInterval ?? settings.pollInterval };
+}
+
+/** The real orchestrator in this process, on a real configuration file, store and forge simulator. */
+export async function startOrchestrator(options: StartOptions): Promise<Composition> {
+  const settings = settingsFor(options);
   const composition = await compose({
     settings,
     places: { state: join(options.directory, "state"), run: join(options.directory, "run") },
-    hostId: HOST_ID,
+    hostId: options.hostId ?? HOST_ID,
     boot: bootId(),
     clock: systemClock,
-    log: createLogger(options.logLevel ?? (process.env["TEST_LOG"] as LogLevel | undefined) ?? "error"),
+    log: options.log ?? createLogger(options.logLevel ?? (process.env["TEST_LOG"] as LogLevel | undefined) ?? "error"),
     drivers: options.drivers,
+    ...(options.housekeeping === undefined ? {} : { housekeeping: options.housekeeping }),
     ...(options.faultPoint === undefined ? {} : { faultPoint: options.faultPoint }),
   });
   await composition.start();

@@ -12,6 +12,8 @@ export interface Script extends EngineScript {
   failCreate?: () => boolean;
 }
 
+export type ScriptedDriver = ReturnType<typeof createScriptedDriver>;
+
 interface Scripted {
   spec: SandboxSpec;
   document: MetadataDocument;
@@ -131,7 +133,20 @@ export function createScriptedDriver(script: Script) {
     for (const watcher of sandbox.watchers) watcher(exit);
   }
 
-  return { driver, created, running: () => sandboxes.size, crash: (hex: string) => crash(hex) };
+  return {
+    driver,
+    created,
+    running: () => sandboxes.size,
+    crash: (hex: string) => crash(hex),
+    /** Ends every sandbox, at the end of a test. */
+    end: async () => {
+      for (const [hex, sandbox] of sandboxes) {
+        sandboxes.delete(hex);
+        end(sandbox, { code: null, signal: "SIGKILL", at: Date.now() });
+        await sandbox.engine;
+      }
+    },
+  };
 
   function crash(hex: string): void {
     const sandbox = sandboxes.get(hex);

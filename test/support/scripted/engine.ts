@@ -11,10 +11,16 @@ export interface ScriptedCredentials {
 }
 
 export interface EngineScript {
-  /** Milliseconds between two asks for a job. */
+  /** Milliseconds between two asks for a job, and between two reports of a job that runs. */
   fetchInterval: number;
-  /** Milliseconds a job takes. */
+  /** Milliseconds a job takes; Infinity: until it is cancelled or its sandbox ends. */
   jobTime: number;
+  /** Works on, whatever the forge says. */
+  neverReports?: boolean;
+  /** Gets credentials and does nothing with them. */
+  neverListens?: boolean;
+  /** Asks for jobs and answers no drain until this says so. */
+  deaf?: () => boolean;
 }
 
 /** An engine that speaks the real runner protocol and whose jobs do nothing but pass the time. */
@@ -29,16 +35,17 @@ export async function runScriptedEngine(
     token: credentials.token,
   });
   const { signal } = hooks;
+  if (script.neverListens === true) await sleep(600_000, undefined, { signal });
   const labels = credentials.labels.split(",").map((label) => label.split(":")[0] ?? "");
-  await runner.declare({ version: "scripted", labels }, { signal });
+  await stubbornly(() => runner.declare({ version: "scripted", labels }, { signal }), script, signal);
   hooks.report({ kind: "listening" });
   let tasksVersion = 0n;
   for (;;) {
-    if (hooks.draining()) {
+    if (hooks.draining() && script.deaf?.() !== true) {
       hooks.report({ kind: "drained" });
       return;
     }
-    const answer = await runner.fetchTask({ tasksVersion }, { signal });
+    const answer = await stubbornly(() => runner.fetchTask({ tasksVersion }, { signal }), script, signal);
     tasksVersion = answer.tasksVersion;
     const { task } = answer;
     if (task === undefined) {
@@ -47,11 +54,45 @@ export async function runScriptedEngine(
     }
     hooks.report({ kind: "assigned", taskId: Number(task.id) });
     hooks.report({ kind: "first-step" });
-    await sleep(script.jobTime, undefined, { signal });
-    const update = await runner.updateTask({ state: { id: task.id, result: Result.SUCCESS, steps: [] } }, { signal });
-    const cancelled = update.state?.result === Result.CANCELLED;
+    const cancelled = await work(task.id);
     hooks.report({ kind: "job-finished", result: cancelled ? "cancelled" : "success" });
     hooks.report({ kind: "engine-exited", code: 0 });
     return;
+  }
+
+  /** Passes the time, reporting now and then as engines do; says whether the forge cancelled the job. */
+  async function work(id: bigint): Promise<boolean> {
+    const end = performance.now() + script.jobTime;
+    for (;;) {
+      const isLast = performance.now() >= end;
+      if (script.neverReports === true && !isLast) {
+        await sleep(Math.min(end - performance.now(), 600_000), undefined, { signal });
+        continue;
+      }
+      const state = { id, result: isLast ? Result.SUCCESS : Result.UNSPECIFIED, steps: [] };
+      try {
+        const { state: told } = await runner.updateTask({ state }, { signal });
+        if (told?.result === Result.CANCELLED) return true;
+        if (isLast) return false;
+      } catch (error) {
+        signal.throwIfAborted();
+        // The forge deleted the runner with its job; anything else passes.
+        if (String(error).includes("unregistered")) return true;
+      }
+      await sleep(Math.max(Math.min(end - performance.now(), script.fetchInterval), 1), undefined, { signal });
+    }
+  }
+}
+
+/** As engines do while their forge is away. */
+async function stubbornly<T>(call: () => Promise<T>, script: EngineScript, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (String(error).includes("unregistered")) throw error;
+      await sleep(script.fetchInterval, undefined, { signal });
+    }
   }
 }
