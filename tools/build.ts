@@ -1,4 +1,5 @@
-// `npm run build`: dist/main.cjs (the program), dist/agent.cjs (what runs inside a sandbox) and dist/shim.cjs.
+// `npm run build`: dist/main.cjs (the program), dist/agent.cjs and dist/shell-engine.cjs (what runs inside a sandbox); with
+// an argument into that directory instead.
 // CommonJS since a single-executable build can hold nothing else with a code cache; names are kept for stack traces.
 import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync, statSync } from "node:fs";
@@ -30,11 +31,12 @@ const shared: BuildOptions = {
   absWorkingDir: root,
 };
 
-rmSync(join(root, "dist"), { recursive: true, force: true });
+const directory = process.argv[2] ?? join(root, "dist");
+rmSync(directory, { recursive: true, force: true });
 for (const [name, entry] of Object.entries(PROGRAMS)) {
-  const outfile = join(root, "dist", `${name}.cjs`);
+  const outfile = join(directory, `${name}.cjs`);
   await build({ ...shared, entryPoints: [entry], outfile });
-  process.stdout.write(`dist/${name}.cjs ${(statSync(outfile).size / 1024).toFixed(0)} KB\n`);
+  process.stdout.write(`${outfile} ${(statSync(outfile).size / 1024).toFixed(0)} KB\n`);
 }
 
 /** Without git, as in a release archive, the commit is not known. */

@@ -1,10 +1,18 @@
+import { FireteactError } from "../base/errors.ts";
+import { nearest } from "../base/suggest.ts";
+
 /**
  * A command is a declaration; its handler returns data and prints nothing, `render` turns the data into text for people,
  * and `--json` prints the data itself. Handlers import what is heavy only when they run.
  */
 export interface Command<T = unknown> {
   name: string;
+  /** One line, for the list of commands. */
   summary: string;
+  /** More about it, for its own help. */
+  details?: string;
+  /** Heading under which the list of commands shows it. */
+  group?: string;
   /** Positional arguments in commander's form: `<needed>`, `[optional]`. */
   args?: { name: string; description: string }[];
   options?: { flags: string; description: string; default?: string | boolean }[];
@@ -45,4 +53,22 @@ export const EXIT = {
 export function textOption(context: CommandContext, name: string): string | undefined {
   const value = context.options[name];
   return typeof value === "string" ? value : undefined;
+}
+
+/** A command line that cannot be meant. */
+export function usage(message: string, hint?: string): FireteactError {
+  return new FireteactError("USAGE", message, hint === undefined ? {} : { hint });
+}
+
+/** The action that a command's first argument names, the first one where there is none. @throws USAGE */
+export function actionOf<const T extends string>(
+  command: string,
+  given: string | undefined,
+  actions: readonly [T, ...T[]],
+): T {
+  const found = actions.find((action) => action === (given ?? actions[0]));
+  if (found !== undefined) return found;
+  const meant = nearest(given ?? "", actions);
+  const hint = `${meant === undefined ? "" : `did you mean ${meant}? `}'fireteact ${command}' knows: ${actions.join(", ")}`;
+  throw usage(`unknown action '${given ?? ""}'`, hint);
 }

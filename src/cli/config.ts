@@ -1,41 +1,53 @@
-import { FireteactError } from "../base/errors.ts";
-import { defineCommand } from "./command.ts";
+import type { Problem } from "../config/problems.ts";
+import { actionOf, defineCommand, EXIT } from "./command.ts";
+import { fill } from "./render/text.ts";
 
 interface ConfigResult {
   file?: string;
-  /** Rendered as `file:line:column: key: message`. */
-  warnings?: string[];
   pools?: string[];
+  problems?: Problem[];
+  warnings?: Problem[];
   schema?: unknown;
 }
 
 export const config = defineCommand<ConfigResult>({
   name: "config",
-  summary: "check a configuration file, or print the schema",
+  summary: "check a configuration file, or print its JSON schema",
   args: [
-    { name: "<action>", description: "check or schema" },
+    { name: "[action]", description: "check (default) or schema" },
     { name: "[file]", description: "the file to check (default /etc/fireteact/config.yaml)" },
   ],
   examples: ["fireteact config check config.yaml", "fireteact config schema > fireteact.schema.json"],
-  run: async ({ args: [action, file = "/etc/fireteact/config.yaml"] }) => {
-    if (action === "schema") {
+  run: async ({ args: [given, file = "/etc/fireteact/config.yaml"] }) => {
+    if (actionOf("config", given, ["check", "schema"]) === "schema") {
       const { configSchema } = await import("../config/schema.ts");
       return { schema: configSchema() };
     }
-    if (action !== "check")
-      throw new FireteactError("USAGE", `unknown action '${action ?? ""}': there are check and schema`);
-    const [{ loadConfig }, { renderProblem }] = await Promise.all([
+    const [{ loadConfig }, { ConfigError }] = await Promise.all([
       import("../config/load.ts"),
       import("../config/problems.ts"),
     ]);
-    const { settings, warnings } = loadConfig(file, process.env);
-    return { file, warnings: warnings.map(renderProblem), pools: settings.pools.map((pool) => pool.name) };
+    try {
+      const { settings, warnings } = loadConfig(file, process.env);
+      return { file, pools: settings.pools.map((pool) => pool.name), problems: [], warnings };
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      return { file, problems: [...error.problems], warnings: [...error.warnings] };
+    }
   },
-  render: ({ file, warnings = [], pools = [], schema }) => {
+  render: ({ file, pools = [], problems = [], warnings = [], schema }) => {
     if (schema !== undefined) return JSON.stringify(schema, undefined, 2);
-    const count = pools.length === 1 ? "1 pool" : `${pools.length} pools`;
-    return [...warnings.map((line) => `warning: ${line}`), `${file}: good, with ${count}: ${pools.join(", ")}`].join(
-      "\n",
-    );
+    const lines = [...warnings.map((one) => line("warning", one)), ...problems.map((one) => line("error", one))];
+    const found = `${problems.length} ${problems.length === 1 ? "problem" : "problems"}`;
+    const verdict =
+      problems.length > 0 ? found : `good, with ${pools.length === 1 ? "pool" : "pools"} ${pools.join(", ")}`;
+    return [...lines, fill(`${file}: `, verdict)].join("\n");
   },
+  exitCode: ({ problems = [] }) => (problems.length > 0 ? EXIT.usage : EXIT.ok),
 });
+
+/** The place alone first, so that editors and terminals find it. */
+function line(kind: string, { file, line: row, column, key, message }: Problem): string {
+  if (row === undefined) return fill("", `${file}: ${kind}: ${message}`);
+  return `${file}:${row}:${column ?? 1}: ${kind}\n${fill("    ", key === "" ? message : `${key}: ${message}`)}`;
+}

@@ -7,7 +7,9 @@ const DEFAULT_CONFIG = "/etc/fireteact/config.yaml";
 
 export const doctor = defineCommand<{ findings: Finding[] }>({
   name: "doctor",
-  summary: "check host, forge, token and configuration, and name the fix for what is wrong",
+  summary: "check everything that serve needs, and name each fix",
+  details:
+    "Looks at configuration, host, virtualisation, network, forge, token and webhook; changes nothing. Exits with 1 when something does not work.",
   options: [{ flags: "-c, --config <file>", description: "configuration file", default: DEFAULT_CONFIG }],
   examples: ["sudo fireteact doctor -c config.yaml"],
   run: async (context) => {

@@ -9,6 +9,9 @@ const DEFAULT_CONFIG = "/etc/fireteact/config.yaml";
 export const serve = defineCommand<{ code: number }>({
   name: "serve",
   summary: "run the orchestrator (the default)",
+  details:
+    "SIGTERM ends it as 'shutdown' in the configuration says: by default running jobs go on and the next start takes them over. SIGHUP reads the configuration again.",
+  examples: ["fireteact serve -c config.yaml", "fireteact -c config.yaml"],
   options: [{ flags: "-c, --config <file>", description: "configuration file", default: DEFAULT_CONFIG }],
   run: async (context) => {
     const { runServe } = await import("../serve/serve.ts");

@@ -37,8 +37,8 @@ const schema: z.ZodType<SandboxRecord> = z.object({
   hex: z.string().regex(HEX),
   pool: z.string().max(256),
   runnerId: z.string().max(300),
-  memoryMib: z.int().positive(),
-  vcpus: z.int().positive(),
+  memoryMib: z.int().nonnegative(),
+  vcpus: z.int().nonnegative(),
   since: z.number().nonnegative(),
   boot,
   // Never a user of the host: everything that runs as this one is ended with the sandbox.

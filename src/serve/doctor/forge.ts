@@ -1,7 +1,7 @@
 import { systemClock } from "../../base/clock.ts";
 import { silentLogger } from "../../base/log.ts";
 import { openSecret } from "../../config/secret.ts";
-import type { Settings, TargetSettings } from "../../core/settings.ts";
+import type { PoolSettings, Settings, TargetSettings } from "../../core/settings.ts";
 import { scopeText } from "../../core/settings.ts";
 import { header } from "../../forge/answers.ts";
 import { degradations, describeMode } from "../../forge/capabilities.ts";
@@ -42,8 +42,9 @@ export async function checkForge(target: TargetSettings, settings: Settings): Pr
     const began = performance.now();
     const capabilities = await forge.capabilities(signal);
     const milliseconds = Math.round(performance.now() - began);
-    const findings = [modeFinding(subject, capabilities, milliseconds, target)];
-    const labels = settings.pools.filter((pool) => pool.target === target.key).flatMap((pool) => pool.labels);
+    const pools = settings.pools.filter((pool) => pool.target === target.key);
+    const findings = [modeFinding(subject, capabilities, milliseconds, target), ...fromGuests(subject, target, pools)];
+    const labels = pools.flatMap((pool) => pool.labels);
     const token = `token for ${scopeText(target.scope)}`;
     findings.push(...rightFindings(token, await checkRights(forge, [...new Set(labels)], signal)));
     findings.push(await checkClock(`clock against ${new URL(target.url).host}`, connection, signal));
@@ -78,6 +79,15 @@ function modeFinding(
   const hint = "update to Gitea 1.25 or Forgejo 15, or newer, for full service (docs/forges.md has the table)";
   const refuses = !capabilities.ephemeral && !allowPersistentRegistration;
   return refuses ? bad(subject, detail, hint) : warning(subject, detail, hint);
+}
+
+/** A loopback address is the guest's own, seen from a guest. */
+function fromGuests(subject: string, { url }: TargetSettings, pools: PoolSettings[]): Finding[] {
+  const own = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(url).hostname);
+  const names = pools.filter(({ driver }) => driver === "qemu" || driver === "firecracker").map(({ name }) => name);
+  if (!own || names.length === 0) return [];
+  const detail = `guests of ${names.join(", ")} cannot reach a loopback address`;
+  return [bad(subject, detail, "write an address of this host that is not loopback as the forge's address")];
 }
 
 /** One line for all rights that are there, one for each that is not. */

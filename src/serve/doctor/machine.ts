@@ -10,7 +10,6 @@ import { createImages } from "../../image/store/images.ts";
 import { createEmbeddedNetwork } from "../../network/embedded/network.ts";
 import { qemuVersion } from "../../sandbox/qemu/machine.ts";
 import { probeKvm } from "../../sandbox/qemu/probe.ts";
-import { imageSources } from "../programs.ts";
 import { DRIVERS } from "../servable.ts";
 import { bad, type Finding, failed, good, warning } from "./finding.ts";
 
@@ -27,19 +26,17 @@ const BUILD_TOOLS = {
 
 const isRoot = (): boolean => process.getuid?.() === 0;
 
-/** Drivers that this version has, and engines that its images carry. */
-export function checkPools({ pools, guest }: Settings): Finding[] {
-  const carried = imageSources(guest).engines ?? {};
+/** What is right as a configuration, but cannot be run by this version. */
+export function checkPools({ pools, targets }: Settings): Finding[] {
   return pools.map((pool) => {
     const subject = `pool ${pool.name}`;
     if (!DRIVERS.includes(pool.driver)) {
       const hint = "write 'driver: qemu' in this pool to run it in QEMU microVMs";
       return bad(subject, `driver ${pool.driver} is not built yet`, hint);
     }
-    const engine = pool.engine ?? "the forge's own engine (gitea-runner or forgejo-runner)";
-    if (pool.driver === "qemu" && engine !== "shell" && !Object.hasOwn(carried, engine)) {
-      const hint = "write 'engine: shell' in this pool: it runs 'run' steps and checkouts of the job's own repository";
-      return bad(subject, `the images that this version builds do not carry ${engine}`, hint);
+    if (targets.some(({ key, legacyRegistrationToken }) => key === pool.target && legacyRegistrationToken)) {
+      const hint = "remove legacyRegistrationToken: runners are registered from the host, and images need no token";
+      return bad(subject, "registration tokens cannot be handed to guests yet", hint);
     }
     const size = pool.driver === "qemu" ? `, ${pool.memoryMib} MiB and ${pool.vcpus} CPUs each` : "";
     const labels = pool.labels.length === 0 ? "jobs without runs-on" : `labels ${pool.labels.join(", ")}`;

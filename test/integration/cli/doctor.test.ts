@@ -119,14 +119,16 @@ describe("doctor", () => {
     expect(absent[0]).toMatchObject({ state: "bad", detail: expect.stringContaining("does not exist") });
   });
 
-  it("refuses drivers that are not built and engines that images do not carry", async () => {
+  it("refuses what this version cannot run", async () => {
     const firecracker = await findingsOf({ pool: { driver: "firecracker", runner: { image: "x", labels: ["a"] } } });
     expect(firecracker.of("pool default")).toMatchObject([
       { state: "bad", hint: expect.stringContaining("driver: qemu") },
     ]);
     const qemu = { driver: "qemu", runner: { image: "local:default", labels: ["a"] } };
-    const engine = await findingsOf({ pool: { ...qemu, engine: "gitea-runner" } });
-    expect(engine.of("pool default")).toMatchObject([{ state: "bad", hint: expect.stringContaining("engine: shell") }]);
+    const legacy = await findingsOf({ gitea: { legacyRegistrationToken: true } });
+    expect(legacy.of("pool default")).toMatchObject([{ state: "bad", hint: expect.stringContaining("legacy") }]);
+    const loopback = await findingsOf({ pool: qemu });
+    expect(loopback.of("forge").at(-1)).toMatchObject({ state: "bad", detail: expect.stringContaining("loopback") });
     const large = await findingsOf({ pool: { ...qemu, engine: "shell", qemu: { memSizeMib: 16_000_000 } } });
     expect(large.of("capacity")).toMatchObject([{ state: "bad", detail: expect.stringContaining("default") }]);
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { emptyMemory } from "../../../src/core/plan-types.ts";
 import type { Runner } from "../../../src/core/types.ts";
 import type { Orchestrator, OrchestratorEvent } from "../../../src/orchestrator/port.ts";
-import { createMetrics } from "../../../src/telemetry/metrics.ts";
+import { createMetrics, type ForgeRequest } from "../../../src/telemetry/metrics.ts";
 import { standIn } from "../../support/stand-in-orchestrator.ts";
 import { after, busy, ending, fresh, job, poolView, ready, WALL, warm } from "../core/build.ts";
 
@@ -22,7 +22,7 @@ function world(over: Partial<Orchestrator> = {}) {
     emit: (...events: OrchestratorEvent[]) => {
       for (const event of events) for (const listener of listeners) listener(event);
     },
-    forgeRequest: metrics.forgeRequest,
+    forgeRequest: (request: ForgeRequest) => metrics.forgeRequest(request),
     /** Sample line to value, of our own metrics that are not 0. */
     read: async (): Promise<Record<string, number>> => {
       const { body } = await metrics.scrape();
