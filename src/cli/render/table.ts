@@ -25,11 +25,9 @@ export function clean(cell: string): string {
 
 /** `420 ms`, `1.2 s`, `3 m 20 s`, `2 h 5 m`. */
 export function duration(milliseconds: number): string {
-  const seconds = milliseconds / 1000;
-  if (seconds < 1) return `${Math.round(milliseconds)} ms`;
-  if (seconds < 100) return `${seconds.toFixed(1)} s`;
+  if (Math.round(milliseconds) < 1000) return `${Math.round(milliseconds)} ms`;
+  if (milliseconds < 99_950) return `${(milliseconds / 1000).toFixed(1)} s`;
+  const seconds = Math.round(milliseconds / 1000);
   const minutes = Math.floor(seconds / 60);
-  return minutes < 100
-    ? `${minutes} m ${Math.round(seconds % 60)} s`
-    : `${Math.floor(minutes / 60)} h ${minutes % 60} m`;
+  return minutes < 100 ? `${minutes} m ${seconds % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} m`;
 }
