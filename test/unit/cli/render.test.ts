@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { clean, duration, table } from "../../../src/cli/render/table.ts";
 import { fill } from "../../../src/cli/render/text.ts";
