@@ -114,6 +114,8 @@ export interface SandboxExit {
   signal: string | null;
   /** What ended it, where that is known: a limit, the guest, the host. */
   reason?: string;
+  /** It ended while no orchestrator was there to hear its agent's last words. */
+  unwatched?: boolean;
   at: number;
 }
 

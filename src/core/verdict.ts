@@ -6,11 +6,13 @@ import type { Job, Runner } from "./types.ts";
 
 /** Why a runner has to end now, whatever the demand is; undefined while it may go on. */
 export function verdict(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
-  return endedByItself(runner, draft) ?? lostInForge(runner, survey, draft) ?? reachedLimit(runner, survey, draft);
+  return (
+    endedByItself(runner, survey, draft) ?? lostInForge(runner, survey, draft) ?? reachedLimit(runner, survey, draft)
+  );
 }
 
 /** Its sandbox or its engine ended, or the agent said that it takes no job any more. */
-function endedByItself(runner: Runner, draft: Draft): Cause | undefined {
+function endedByItself(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
   const { agent, sandbox, removal } = runner;
   const over = sandbox.phase === "exited" || sandbox.phase === "gone";
   if (agent.phase === "finished") {
@@ -26,7 +28,28 @@ function endedByItself(runner: Runner, draft: Draft): Cause | undefined {
   }
   if (!over) return undefined;
   if (removal !== undefined && agent.phase === "draining") return removal;
-  return { reason: "sandbox-exited", detail: exitDetail(runner) };
+  return endedUnheard(runner, survey, draft);
+}
+
+/** How long the forge is waited for, to say how a runner ended that nobody heard. */
+const FORGE_KNOWS = 2 * 60_000;
+
+/**
+ * Its sandbox ended, and its agent told no more. While the orchestrator was away that may have been the end of a job:
+ * the forge deletes the row of an ephemeral runner with it, so the first list of rows tells.
+ */
+function endedUnheard(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
+  const { registration, sandbox, target } = runner;
+  const exited: Cause = { reason: "sandbox-exited", detail: exitDetail(runner) };
+  const view = survey.view(target);
+  if (sandbox.phase !== "exited" || sandbox.exit.unwatched !== true || registration.phase !== "active") return exited;
+  if (view === undefined || draft.now >= sandbox.since + FORGE_KNOWS) return exited;
+  if (view.rowsRead === 0 || !survey.isTrusted(target)) {
+    draft.wake(sandbox.since + FORGE_KNOWS);
+    return undefined;
+  }
+  if (survey.hasRow(target, registration.row)) return exited;
+  return { reason: "finished", detail: "its job ended while the orchestrator was away" };
 }
 
 function engineFailure(code: number | undefined): string {

@@ -49,7 +49,7 @@ function adoptOne(runner: Runner, info: SandboxInfo | undefined, { records, atte
     reason: "the sandbox was gone when the orchestrator started",
     at: Date.now(),
   };
-  records.apply(runner.id, { kind: "sandbox-exited", exit: info?.exit ?? vanished });
+  records.apply(runner.id, { kind: "sandbox-exited", exit: { ...(info?.exit ?? vanished), unwatched: true } });
 }
 
 /** Sandboxes of this host that no record knows. A driver that cannot be read has none, and says so in the log. */

@@ -1,4 +1,3 @@
-import { describe } from "../../base/errors.ts";
 import type { RunnerEvent } from "../../core/runner.ts";
 import { laneKey, type Step } from "../../core/steps.ts";
 import type { StepContext } from "../../sandbox/port.ts";
@@ -71,7 +70,7 @@ function contextOf(
         ok = true;
         return result;
       } catch (error) {
-        throw new Error(`${part}: ${describe(error)}`, { cause: error });
+        throw new Error(part, { cause: error });
       } finally {
         const milliseconds = performance.now() - began;
         log.debug({ part, milliseconds: Math.round(milliseconds * 100) / 100, ok }, "part of a step");

@@ -99,7 +99,7 @@ describe("a forge in trouble", () => {
     const world = await createWorld({ script: { jobTime: Infinity } });
     await world.push({ one: ["linux"] });
     await eventually("it runs", () => busy(world).length === 1);
-    world.forge.faults.add({ match: /^DELETE /, fault: { kind: "status", status: 500 }, times: 4 });
+    world.forge.faults.add({ match: /^DELETE /, fault: { kind: "drop-reply" }, times: 1 });
     expect(world.orchestrator.stopRunner(busy(world)[0]?.id ?? "", true)).toBe("ending");
     await world.cleared();
     expect(world.history()[0]?.ending?.reason).toBe("forced");

@@ -51,6 +51,19 @@ describe("an orchestrator that is started again", () => {
     expect(world.history()[0]?.ending?.reason).toBe("finished");
   });
 
+  it("records a job that ended while nobody listened as finished, by the word of the forge", async () => {
+    const world = await createWorld({ script: { jobTime: 200, lastWords: 0 } });
+    const run = await world.push({ one: ["linux"] });
+    await eventually("it runs", () => busy(world).length === 1);
+    await world.stop();
+    await run.finished(ENOUGH());
+    await eventually("its sandbox ended", () => world.scripted.alive() === 0);
+    await world.start();
+    await world.cleared();
+    expect(world.history()[0]?.ending).toMatchObject({ reason: "finished" });
+    expect(world.orchestrator.memory().pools).toEqual({});
+  });
+
   it("records a sandbox that vanished meanwhile, and gets rid of its row", async () => {
     const world = await createWorld({ script: { jobTime: Infinity } });
     await world.push({ one: ["linux"] });

@@ -10,6 +10,8 @@ export interface Script extends EngineScript {
   /** Milliseconds from start to the agent's first word; Infinity: never. */
   bootTime: number;
   failCreate?: () => boolean;
+  /** Milliseconds that an agent waits at its end for a host that listens. */
+  lastWords?: number;
 }
 
 export type ScriptedDriver = ReturnType<typeof createScriptedDriver>;
@@ -117,7 +119,7 @@ export function createScriptedDriver(script: Script) {
       draining: () => sandbox.draining,
       signal: sandbox.abort.signal,
     })
-      .then(() => sandbox.channel.flush(2_000))
+      .then(() => sandbox.channel.flush(script.lastWords ?? 2_000))
       .then(() => end(sandbox, { code: 0, signal: null, at: Date.now() }))
       .catch((error: unknown) => {
         if (sandbox.abort.signal.aborted) return;
@@ -137,6 +139,7 @@ export function createScriptedDriver(script: Script) {
     driver,
     created,
     running: () => sandboxes.size,
+    alive: () => [...sandboxes.values()].filter(({ exit }) => exit === undefined).length,
     crash: (hex: string) => crash(hex),
     /** Ends every sandbox, at the end of a test. */
     end: async () => {

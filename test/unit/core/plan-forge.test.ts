@@ -309,3 +309,36 @@ function twoForges() {
     forges: { ...frozen({ jobs: [job(1)] }), [other]: forge({ jobs: [job(2, { target: other })] }) },
   };
 }
+
+describe("a sandbox that ended while nobody listened", () => {
+  const unwatched = after(busy(1), [
+    { kind: "sandbox-exited", exit: { code: 0, signal: null, at: 0, unwatched: true } },
+  ]);
+  const unread = { [T]: forge({ health: "frozen", rowsRead: 0 }) };
+
+  it.each<Row>([
+    { what: "waits for the forge's word", given: { runners: [unwatched], forges: unread }, expected: [] },
+    {
+      what: "had finished its job when its row is gone",
+      given: { runners: [unwatched], forges: { [T]: forge({ rows: [], rowsRead: 1 }) } },
+      expected: ["end 1 finished"],
+    },
+    {
+      what: "died under its job when its row is there",
+      given: { runners: [unwatched], forges: { [T]: forge({ rows: [row(1)], rowsRead: 1 }) } },
+      expected: ["end 1 sandbox-exited"],
+    },
+    {
+      what: "is not waited for longer than two minutes",
+      given: { runners: [unwatched], forges: unread, now: NOW + 2 * MINUTE },
+      expected: ["end 1 sandbox-exited"],
+    },
+    {
+      what: "is not waited for where the configuration names its forge no more",
+      given: { runners: [unwatched], forges: {} },
+      expected: ["end 1 sandbox-exited"],
+    },
+  ])("$what", ({ given, expected }) => {
+    expect(steps(given)).toEqual(expected);
+  });
+});
