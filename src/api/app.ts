@@ -18,7 +18,7 @@ export function createApi(deps: ApiDeps, via: Via): Hono {
       onError: (context) => problem(context, 413, "BODY_TOO_LARGE", "the body is over 1 MiB"),
     }),
   );
-  app.route("/", compatRoutes(deps));
+  app.route("/", compatRoutes(deps, via));
 
   const { webhook } = deps;
   if (webhook !== undefined) {

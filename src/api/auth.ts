@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import { problem } from "./problem.ts";
 
 /** How a request came in: over the unix socket, whose file permissions guard it, or over TCP. */
@@ -17,8 +17,8 @@ export function guarded(via: Via, token: (() => string) | undefined): Middleware
         hint: "set server.tokenFile, or use the unix socket",
       });
     }
-    const given = /^Bearer (.+)$/i.exec(context.req.header("authorization") ?? "")?.[1];
-    if (given === undefined || !sameText(given.trim(), token())) {
+    const given = tokenOf(context);
+    if (given === undefined || !sameText(given, token())) {
       context.header("WWW-Authenticate", "Bearer");
       return problem(context, 401, "TOKEN_WRONG", given === undefined ? "this needs a token" : "the token is wrong", {
         hint: "send the content of server.tokenFile as 'Authorization: Bearer ...'",
@@ -26,6 +26,17 @@ export function guarded(via: Via, token: (() => string) | undefined): Middleware
     }
     return next();
   };
+}
+
+/** Whether `guarded` would let the request through: open routes then tell more. */
+export function isTrusted(context: Context, via: Via, token: (() => string) | undefined): boolean {
+  if (via === "socket") return true;
+  const given = tokenOf(context);
+  return given !== undefined && token !== undefined && sameText(given, token());
+}
+
+function tokenOf(context: Context): string | undefined {
+  return /^Bearer (.+)$/i.exec(context.req.header("authorization") ?? "")?.[1]?.trim();
 }
 
 function sameText(a: string, b: string): boolean {

@@ -1,15 +1,17 @@
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
+import { isTrusted, type Via } from "../auth.ts";
 import { findClosed, findRunner } from "../find.ts";
 import { healthOf } from "../health.ts";
 import type { ApiDeps } from "../port.ts";
 import { problem } from "../problem.ts";
-import { closedDetail, poolRunnerShape, poolShape, runnerDetail } from "./shapes.ts";
+import { closedDetail, poolRunnerShape, poolShape, runnerDetail, runnerShape } from "./shapes.ts";
 
 /** The original's read routes, open to everyone who reaches the listener. Like the original they accept any method. */
-export function compatRoutes({ orchestrator, metrics }: ApiDeps): Hono {
+export function compatRoutes({ orchestrator, metrics, token }: ApiDeps, via: Via): Hono {
   const app = new Hono();
   const pools = () => orchestrator.pools().toSorted((a, b) => a.pool.name.localeCompare(b.pool.name));
   const runners = () => orchestrator.runners().toSorted((a, b) => a.name.localeCompare(b.name));
+  const shapeFor = (context: Context) => (isTrusted(context, via, token) ? runnerDetail : runnerShape);
   const runnersOf = (pool: string) => runners().filter((runner) => runner.pool === pool);
 
   for (const path of ["/health", "/healthz"]) {
@@ -32,7 +34,7 @@ export function compatRoutes({ orchestrator, metrics }: ApiDeps): Hono {
     const own = runnersOf(view.pool.name);
     return context.json({ ...poolShape(view, own), runners: own.map(poolRunnerShape) });
   });
-  app.all("/api/v1/runners", (context) => context.json({ runners: runners().map(runnerDetail) }));
+  app.all("/api/v1/runners", (context) => context.json({ runners: runners().map(shapeFor(context)) }));
 
   // The original's README names these three; its program had none of them.
   app.get("/api/v1/pools/:name/runners", (context) => {
@@ -43,8 +45,8 @@ export function compatRoutes({ orchestrator, metrics }: ApiDeps): Hono {
   app.get("/api/v1/runners/:id", (context) => {
     const id = context.req.param("id");
     const runner = findRunner(orchestrator.runners(), id);
-    if (runner !== undefined) return context.json(runnerDetail(runner));
-    const closed = findClosed(orchestrator, id);
+    if (runner !== undefined) return context.json(shapeFor(context)(runner));
+    const closed = isTrusted(context, via, token) ? findClosed(orchestrator, id) : undefined;
     if (closed !== undefined) return context.json(closedDetail(closed));
     return problem(context, 404, "RUNNER_UNKNOWN", `there is no runner ${id}`);
   });

@@ -35,19 +35,27 @@ export function poolRunnerShape(runner: Runner) {
   };
 }
 
-/** Everything about one runner; the original's list had `pool`, `id`, `name` and `status`. */
-export function runnerDetail(runner: Runner) {
-  const { agent, ending, sandbox } = runner;
-  const job = jobOf(runner);
+/** What everyone may know of a runner; the original's list had `pool`, `id`, `name` and `status`. */
+export function runnerShape(runner: Runner) {
   return {
     pool: runner.pool,
     ...poolRunnerShape(runner),
     driver: runner.driver,
-    forge: runner.target,
     labels: runner.labels,
     created_at: iso(runner.at),
     phase: PHASES.findLast((phase) => runner.timeline[phase] !== undefined) ?? "observed",
     timeline: Object.fromEntries(Object.entries(runner.timeline).map(([phase, at]) => [phase, iso(at)])),
+    ...(runner.ending === undefined ? {} : { ending: { reason: runner.ending.reason } }),
+  };
+}
+
+/** Everything about one runner: names of repositories and causes of failures are not for everyone. */
+export function runnerDetail(runner: Runner) {
+  const { agent, ending, sandbox } = runner;
+  const job = jobOf(runner);
+  return {
+    ...runnerShape(runner),
+    forge: runner.target,
     ...(job === undefined ? {} : { job: { name: job.name, repository: job.repository, run: job.runId } }),
     ...(agent.phase === "finished" && agent.result !== undefined ? { result: agent.result } : {}),
     ...(ending === undefined ? {} : { ending: { reason: ending.reason, detail: ending.detail } }),

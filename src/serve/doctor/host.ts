@@ -21,7 +21,7 @@ export function checkUser(settings: Settings | undefined): Finding {
   if (!microvms) return good("user", `${uid}: no pool needs root`);
   return bad(
     "user",
-    `${uid}: microVMs cannot be made, and KVM, network and image were not tried`,
+    `${uid}: microVMs cannot be made, and KVM and network were not tried`,
     "run doctor and serve as root (sudo fireteact doctor); every guest's monitor gives its rights up again",
   );
 }

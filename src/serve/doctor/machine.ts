@@ -145,7 +145,7 @@ async function checkVirtualisation(wanted: Virtualisation, progress: (line: stri
   if (accelerator === "tcg") return good(subject, "emulation, as configured");
   const slow = (detail: string, hint: string): Finding => {
     if (accelerator === "kvm") return bad(subject, detail, `${hint}; or set qemu.accelerator to auto`);
-    return warning(subject, `${detail}: guests are emulated, which is many times slower`, hint);
+    return warning(subject, `${detail}; so guests are emulated, which is many times slower`, hint);
   };
   const enable =
     "switch on virtualisation in the firmware, or nested virtualisation where this host is a virtual machine itself";
@@ -156,7 +156,7 @@ async function checkVirtualisation(wanted: Virtualisation, progress: (line: stri
     return warning(subject, "/dev/kvm is there; not tried yet for want of a guest kernel", "build the image first");
   }
   if (!isRoot()) return warning(subject, "/dev/kvm is there; not tried, which takes root", "run doctor as root");
-  progress("booting a guest kernel with KVM...");
+  progress("trying whether KVM runs a guest kernel...");
   const { binary, version, places } = wanted;
   const directory = join(places.state, "probe");
   const signal = AbortSignal.timeout(TIMEOUT);

@@ -90,6 +90,21 @@ describe("who may do what", () => {
     }
   });
 
+  it("names jobs, forges and causes of failures to the socket and to the token only", async () => {
+    const path = `/api/v1/runners/${runner.id}`;
+    const all = [await guarded.socket("GET", path), await guarded.tcp("GET", path, bearer("right-token"))];
+    const less = [
+      await open.tcp("GET", path),
+      await guarded.tcp("GET", path),
+      await guarded.tcp("GET", path, bearer("x")),
+    ];
+    for (const answer of all) expect(answer.body).toContain(runner.target);
+    for (const answer of [...less, await open.tcp("GET", "/api/v1/runners")]) {
+      expect(answer.status).toBe(200);
+      expect(answer.body).not.toContain(runner.target);
+    }
+  });
+
   it("takes a new token as soon as the file has it, and lets nobody in without the file", async () => {
     writeFileSync(tokenFile, "newer-token", { mode: 0o600 });
     expect((await guarded.tcp("GET", "/api/v1/status", bearer("right-token"))).status).toBe(401);
