@@ -1,5 +1,6 @@
 import type { Problem } from "../config/problems.ts";
 import { actionOf, defineCommand, EXIT } from "./command.ts";
+import { DEFAULT_CONFIG } from "./places.ts";
 import { fill } from "./render/text.ts";
 
 interface ConfigResult {
@@ -15,10 +16,10 @@ export const config = defineCommand<ConfigResult>({
   summary: "check a configuration file, or print its JSON schema",
   args: [
     { name: "[action]", description: "check (default) or schema" },
-    { name: "[file]", description: "the file to check (default /etc/fireteact/config.yaml)" },
+    { name: "[file]", description: `the file to check (default ${DEFAULT_CONFIG})` },
   ],
   examples: ["fireteact config check config.yaml", "fireteact config schema > fireteact.schema.json"],
-  run: async ({ args: [given, file = "/etc/fireteact/config.yaml"] }) => {
+  run: async ({ args: [given, file = DEFAULT_CONFIG] }) => {
     if (actionOf("config", given, ["check", "schema"]) === "schema") {
       const { configSchema } = await import("../config/schema.ts");
       return { schema: configSchema() };

@@ -1,9 +1,7 @@
 import type { Finding } from "../serve/doctor.ts";
 import { defineCommand, textOption } from "./command.ts";
-import { placesFromEnvironment } from "./places.ts";
+import { DEFAULT_CONFIG, placesFromEnvironment } from "./places.ts";
 import { fill } from "./render/text.ts";
-
-const DEFAULT_CONFIG = "/etc/fireteact/config.yaml";
 
 export const doctor = defineCommand<{ findings: Finding[] }>({
   name: "doctor",

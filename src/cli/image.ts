@@ -1,5 +1,4 @@
-import { FireteactError } from "../base/errors.ts";
-import { defineCommand, textOption } from "./command.ts";
+import { actionOf, defineCommand, textOption } from "./command.ts";
 import { placesFromEnvironment } from "./places.ts";
 import { duration, table } from "./render/table.ts";
 
@@ -19,13 +18,11 @@ export const image = defineCommand<ImageResult>({
   ],
   run: async (context) => {
     const places = placesFromEnvironment();
-    const action = context.args[0] ?? "list";
-    if (action === "list") {
+    if (actionOf("image", context.args[0], ["list", "build"]) === "list") {
       const { createImages } = await import("../image/store/images.ts");
       const images = await createImages({ places }).list();
       return { images: images.map(({ digest, kernelVersion, rootfs }) => ({ digest, kernel: kernelVersion, rootfs })) };
     }
-    if (action !== "build") throw new FireteactError("USAGE", `unknown action '${action}': there are list and build`);
     const [{ buildImage }, { imageSources }] = await Promise.all([
       import("../image/build/build.ts"),
       import("../serve/programs.ts"),

@@ -1,10 +1,9 @@
 import { defineCommand, textOption } from "./command.ts";
-import { placesFromEnvironment } from "./places.ts";
+import { DEFAULT_CONFIG, placesFromEnvironment } from "./places.ts";
 import { VERSION } from "./version.ts";
 
 /** The original's flags, which also mean `serve` when no command is named. */
 export const SERVE_OPTIONS = ["-c", "--config"];
-const DEFAULT_CONFIG = "/etc/fireteact/config.yaml";
 
 export const serve = defineCommand<{ code: number }>({
   name: "serve",
