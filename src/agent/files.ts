@@ -16,6 +16,8 @@ export function runnerFileContent(name: string, credentials: Credentials): strin
     address: credentials.address,
     labels: credentials.labels,
     ephemeral: credentials.ephemeral,
+    // Only the shell engine reads it here.
+    ...(credentials.handle === undefined ? {} : { handle: credentials.handle }),
   };
   return `${JSON.stringify(content, undefined, 2)}\n`;
 }

@@ -1,8 +1,10 @@
-import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { fromJson } from "@bufbuild/protobuf";
+import { StructSchema } from "@bufbuild/protobuf/wkt";
+import { type CallOptions, type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import type { UniversalClientFn } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { PingService } from "../../gen/ping/v1/ping_pb.js";
-import { RunnerService } from "../../gen/runner/v1/runner_pb.js";
+import { type FetchTaskResponse, RunnerService } from "../../gen/runner/v1/runner_pb.js";
 import { RUNNER_RPC_PATH, RUNNER_TOKEN_HEADER, RUNNER_UUID_HEADER } from "./headers.ts";
 
 /** Workflows, secrets and contexts are small; anything beyond this is not from a forge. */
@@ -28,24 +30,41 @@ export interface RunnerClientOptions {
 
 export interface RunnerClient {
   runner: Client<typeof RunnerService>;
+  /** As `fetchTask`, of Forgejo 15 and newer: only the job attempt with this handle will do. */
+  fetchSingleTask(request: { handle: string; tasksVersion: bigint }, options: CallOptions): Promise<FetchTaskResponse>;
   ping: Client<typeof PingService>;
 }
 
 /** A client of the runner protocol. Its calls fail with `ConnectError`; see errors.ts for what those mean. */
 export function createRunnerClient(options: RunnerClientOptions): RunnerClient {
-  const transport = createTransport({
-    baseUrl: options.baseUrl.replace(/\/+$/, "") + RUNNER_RPC_PATH,
-    useBinaryFormat: options.format !== "json",
-    httpClient: sendWith(options.fetchVia ?? globalThis.fetch),
-    interceptors: options.uuid === undefined ? [] : [identifyAs(options.uuid, options.token ?? "")],
-    acceptCompression: [],
-    sendCompression: null,
-    compressMinBytes: 0,
-    readMaxBytes: LARGEST_ANSWER,
-    writeMaxBytes: LARGEST_ANSWER,
-  });
-  return { runner: createClient(RunnerService, transport), ping: createClient(PingService, transport) };
+  const transportIn = (format: "binary" | "json") =>
+    createTransport({
+      baseUrl: options.baseUrl.replace(/\/+$/, "") + RUNNER_RPC_PATH,
+      useBinaryFormat: format === "binary",
+      httpClient: sendWith(options.fetchVia ?? globalThis.fetch),
+      interceptors: options.uuid === undefined ? [] : [identifyAs(options.uuid, options.token ?? "")],
+      acceptCompression: [],
+      sendCompression: null,
+      compressMinBytes: 0,
+      readMaxBytes: LARGEST_ANSWER,
+      writeMaxBytes: LARGEST_ANSWER,
+    });
+  const transport = transportIn(options.format ?? "binary");
+  return {
+    runner: createClient(RunnerService, transport),
+    ping: createClient(PingService, transport),
+    fetchSingleTask: async ({ handle, tasksVersion }, { signal, timeoutMs, headers }) => {
+      const request = fromJson(StructSchema, { handle, tasksVersion: String(tasksVersion) });
+      return (await transportIn("json").unary(FETCH_SINGLE_TASK, signal, timeoutMs, headers, request)).message;
+    },
+  };
 }
+
+/**
+ * It is not in the published description of the protocol: the names of its fields are known, their numbers are not. So it
+ * is called in JSON, with a message that can hold any.
+ */
+const FETCH_SINGLE_TASK = { ...RunnerService.method.fetchTask, name: "FetchSingleTask", input: StructSchema };
 
 const identifyAs =
   (uuid: string, token: string): Interceptor =>

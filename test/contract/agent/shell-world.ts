@@ -37,7 +37,10 @@ export interface EngineRun {
 }
 
 /** Registers an ephemeral runner and starts the engine for it, as the agent does. */
-export async function startEngine(forge: ForgeSimulator, options: { jobLimit?: number } = {}): Promise<EngineRun> {
+export async function startEngine(
+  forge: ForgeSimulator,
+  options: { jobLimit?: number; handle?: string } = {},
+): Promise<EngineRun> {
   const workDir = mkdtempSync(join(tmpdir(), "shell-engine-"));
   const { runner } = createRunnerClient({ baseUrl: forge.url });
   const token = forge.registrationToken("");
@@ -45,10 +48,9 @@ export async function startEngine(forge: ForgeSimulator, options: { jobLimit?: n
   if (row === undefined) throw new Error("no runner in the answer");
   const runnerFile = join(workDir, ".runner");
   const { name, uuid } = row;
-  writeFileSync(
-    runnerFile,
-    JSON.stringify({ id: Number(row.id), name, uuid, token: row.token, address: forge.url, labels: ["ubuntu:host"] }),
-  );
+  const { handle } = options;
+  const registration = { id: Number(row.id), name, uuid, token: row.token, address: forge.url };
+  writeFileSync(runnerFile, JSON.stringify({ ...registration, labels: ["ubuntu:host"], handle }));
 
   const flags = { "runner-file": runnerFile, "work-dir": workDir, "job-limit": String(options.jobLimit ?? 60_000) };
   const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`);

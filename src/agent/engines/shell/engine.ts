@@ -70,7 +70,8 @@ export function createShellEngine(options: EngineOptions): ShellEngine {
   }
 
   /** Undefined once there will be none. A request on its way is never given up: its answer may be the task. */
-  async function waitForTask({ runner: rpc }: RunnerClient): Promise<Task | undefined> {
+  async function waitForTask(rpc: RunnerClient): Promise<Task | undefined> {
+    const { handle } = runner;
     const headers = { [REQUEST_KEY_HEADER]: randomUUID() };
     let version = 0n;
     let lookedAt = clock.uptime();
@@ -78,9 +79,11 @@ export function createShellEngine(options: EngineOptions): ShellEngine {
       if (clock.uptime() - lookedAt > LOOK_AGAIN) version = 0n;
       if (version === 0n) lookedAt = clock.uptime();
       const asked = version;
-      const answer = await persist(
-        "fetch",
-        async () => await rpc.fetchTask({ tasksVersion: asked }, { timeoutMs: REQUEST_LIMIT, headers }),
+      const call = { timeoutMs: REQUEST_LIMIT, headers };
+      const answer = await persist("fetch", async () =>
+        handle === undefined
+          ? await rpc.runner.fetchTask({ tasksVersion: asked }, call)
+          : await rpc.fetchSingleTask({ handle, tasksVersion: asked }, call),
       );
       if (answer?.task !== undefined) return answer.task;
       if (answer !== undefined) version = answer.tasksVersion;

@@ -9,6 +9,8 @@ export interface RunnerFile {
   /** Base URL of the forge. */
   address: string;
   labels: string[];
+  /** The one job that it may take, where the forge binds runners to jobs. */
+  handle?: string;
 }
 
 /** Throws `RUNNER_FILE`. Checked by hand: a schema library would be read before the forge is asked for a job. */
@@ -20,7 +22,7 @@ export function readRunnerFile(path: string): RunnerFile {
     throw new FireteactError("RUNNER_FILE", `the runner file ${path} cannot be read`, { cause });
   }
   const file = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
-  const { labels } = file;
+  const { labels, handle } = file;
   const field = (name: string): string => {
     const text = file[name];
     if (typeof text === "string" && text !== "") return text;
@@ -32,5 +34,6 @@ export function readRunnerFile(path: string): RunnerFile {
     token: field("token"),
     address: field("address"),
     labels: Array.isArray(labels) ? labels.filter((label) => typeof label === "string") : [],
+    ...(typeof handle === "string" && handle !== "" ? { handle } : {}),
   };
 }
