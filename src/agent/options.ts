@@ -26,19 +26,27 @@ export interface AgentOptions {
 
 export const USAGE = `Usage: fireteact runner [flags]
 
-Runs inside a sandbox: waits for a runner's credentials, starts the engine, which takes one job, and reports to the host.
+Runs inside a sandbox: waits for a runner's credentials, starts the engine,
+which takes one job, and reports to the host.
 
   -l, --log-level string      debug, info, warn or error (default info)
       --retry-wait duration   between two looks at the metadata (default 2s)
-      --act-runner path       gitea-runner or act_runner (default /usr/local/bin/act_runner)
-      --work-dir path         where the runner file and the job's files are (default /opt/act_runner)
-      --config path           the engine's configuration (default /etc/act_runner/config.yaml)
+      --act-runner path       gitea-runner or act_runner
+                              (default /usr/local/bin/act_runner)
+      --work-dir path         where the runner file and the job's files are
+                              (default /opt/act_runner)
+      --config path           the engine's configuration
+                              (default /etc/act_runner/config.yaml)
       --owner user            runs the engine and owns its files (default runner)
       --group group           the engine's group (default docker)
-      --generate-config       write the configuration where there is none (default true)
-      --channel address       virtio:NAME, unix:PATH or none (default virtio:org.fireteact.agent.0)
-      --metadata address      http://HOST or unix:PATH (default http://169.254.169.254)
-      --environment-file path more environment for the engine (default /etc/fireteact/environment)
+      --generate-config       write the configuration where there is none
+                              (default true)
+      --channel address       virtio:NAME, unix:PATH or none
+                              (default virtio:org.fireteact.agent.0)
+      --metadata address      http://HOST or unix:PATH
+                              (default http://169.254.169.254)
+      --environment-file path more environment for the engine
+                              (default /etc/fireteact/environment)
 `;
 
 const FLAGS = {
