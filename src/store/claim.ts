@@ -22,7 +22,6 @@ export function claimState(directory: string): Claim {
     if (!isBusy(error)) throw error;
     throw new FireteactError("ALREADY_RUNNING", `another fireteact works on ${directory}`, {
       hint: "stop it first, or give this one a state directory and a server.socket of its own",
-      cause: error,
     });
   }
   return { release: () => database.close() };
