@@ -1,7 +1,7 @@
 import type { Draft } from "./draft.ts";
 import { isUnservable } from "./left-alone.ts";
 import { rankPools } from "./match.ts";
-import type { PoolView } from "./plan-types.ts";
+import { type PoolView, STALE_READS } from "./plan-types.ts";
 import type { Obstacle, Room } from "./room.ts";
 import { isLive, jobOf } from "./runner.ts";
 import type { Supply } from "./supply.ts";
@@ -99,9 +99,6 @@ function keptMatches(survey: Survey, draft: Draft): Map<string, string> {
   return kept;
 }
 
-/** Reads that may have begun before a runner took its job. */
-const STALE_READS = 2;
-
 /**
  * Jobs that our runners took since the queue was read. The agent's word is faster than the queue: without this, the job
  * that a runner has just taken would look like one more that waits.
@@ -123,9 +120,11 @@ function pickedJobs(survey: Survey, draft: Draft): Map<string, string> {
   const picked = new Map<string, string>();
   for (const [runner, pick] of Object.entries(picks)) {
     const reads = survey.view(pick.target)?.jobsRead ?? Number.POSITIVE_INFINITY;
-    const isStale = reads < pick.read + STALE_READS && waiting.has(pick.job);
+    // The counts begin anew with another process.
+    const read = Math.min(pick.read, reads);
+    const isStale = reads < read + STALE_READS && waiting.has(pick.job);
     if (isStale) picked.set(pick.job, runner);
-    if (isStale || working.has(runner)) draft.memory.picks[runner] = pick;
+    if (isStale || working.has(runner)) draft.memory.picks[runner] = { ...pick, read };
   }
   return picked;
 }

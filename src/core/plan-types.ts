@@ -1,6 +1,9 @@
 import type { Step } from "./steps.ts";
 import type { Job, Pool, Runner, RunnerRow } from "./types.ts";
 
+/** So many reads after something was noted, one of them began after it. */
+export const STALE_READS = 2;
+
 /** What the forge said last about one target. */
 export interface ForgeView {
   /** `frozen`: the last answer is too old or was an error; scaling of its pools stands still. */

@@ -1,6 +1,7 @@
 import type { Cause, Draft } from "./draft.ts";
 import { reachedLimit } from "./limits.ts";
 import { covers } from "./match.ts";
+import { STALE_READS } from "./plan-types.ts";
 import type { Survey } from "./survey.ts";
 import type { Job, Runner } from "./types.ts";
 
@@ -64,7 +65,7 @@ function exitDetail(runner: Runner): string {
   return `the sandbox ended${runner.agent.phase === "busy" ? " under its job" : ""}: ${how}`;
 }
 
-/** Its row is gone from a forge that can be trusted: seen by two reads, since one may have begun before the row was made. */
+/** Its row is gone from a forge that can be trusted: the next read may have begun before the row was made. */
 function lostInForge(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
   const { registration } = runner;
   // The forge deletes the row of an ephemeral runner with its job's end; the sandbox may take a moment more.
@@ -77,7 +78,9 @@ function lostInForge(runner: Runner, survey: Survey, draft: Draft): Cause | unde
     return undefined;
   }
   if (survey.hasRow(runner.target, registration.row)) return undefined;
-  return isConfirmed(`${runner.id} row`, view.rowsRead, survey, draft) ? orphaned(runner, survey) : undefined;
+  return isConfirmed(`${runner.id} row`, view.rowsRead, survey, draft, STALE_READS)
+    ? orphaned(runner, survey)
+    : undefined;
 }
 
 function orphaned(runner: Runner, survey: Survey): Cause | undefined {
@@ -96,11 +99,12 @@ function mayStillRun(runner: Runner, jobs: Job[]): boolean {
   });
 }
 
-/** Whether a subject that looks wrong already did at an earlier read. Notes it for the next plan otherwise. */
-export function isConfirmed(subject: string, read: number, survey: Survey, draft: Draft): boolean {
-  const first = survey.input.memory.suspects[subject] ?? read;
+/** Whether a subject still looks wrong `reads` reads after it was noted. Notes it for the next plan otherwise. */
+export function isConfirmed(subject: string, read: number, survey: Survey, draft: Draft, reads = 1): boolean {
+  // The counts begin anew with another process.
+  const first = Math.min(survey.input.memory.suspects[subject] ?? read, read);
   draft.memory.suspects[subject] = first;
-  return read > first;
+  return read >= first + reads;
 }
 
 /** While a forge cannot be read nothing is confirmed, and nothing is forgotten. */

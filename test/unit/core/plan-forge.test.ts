@@ -109,6 +109,11 @@ describe("a registration that is gone from the forge", () => {
   });
   const suspected = (runner: Runner) => suspecting(`${runner.id} row`, 5);
 
+  it("is noted anew by a process whose count began anew", () => {
+    const given = { runners: [ready(1)], forges: rows(1), memory: suspecting(`${ready(1).id} row`, 900) };
+    expect(planned(given).memory.suspects).toEqual({ [`${ready(1).id} row`]: 1 });
+  });
+
   it.each<Row>([
     { what: "once: nothing", given: { runners: [ready(1)], forges: rows(5) }, expected: [] },
     {
@@ -117,20 +122,30 @@ describe("a registration that is gone from the forge", () => {
       expected: [],
     },
     {
+      what: "at the next read, which may have begun before the row was made: nothing",
+      given: { runners: [ready(1), busy(2)], forges: rows(6), memory: suspecting(`${ready(1).id} row`, 5) },
+      expected: [],
+    },
+    {
+      what: "noted by a process whose count was higher: nothing yet",
+      given: { runners: [ready(1)], forges: rows(1), memory: suspecting(`${ready(1).id} row`, 900) },
+      expected: [],
+    },
+    {
       what: "twice, idle: ended",
-      given: { runners: [ready(1)], forges: rows(6), memory: suspected(ready(1)) },
+      given: { runners: [ready(1)], forges: rows(7), memory: suspected(ready(1)) },
       expected: ["end 1 orphaned"],
     },
     {
       what: "twice, but there again: nothing",
-      given: { runners: [ready(1)], forges: rows(6, [], [1]), memory: suspected(ready(1)) },
+      given: { runners: [ready(1)], forges: rows(7, [], [1]), memory: suspected(ready(1)) },
       expected: [],
     },
     {
       what: "still being registered: nothing",
       given: {
         runners: [after(fresh(1), [{ kind: "register-asked" }, { kind: "booted" }])],
-        forges: rows(6),
+        forges: rows(7),
         memory: suspected(fresh(1)),
         inFlight: new Set([`${fresh(1).id}:forge`]),
       },
@@ -138,25 +153,25 @@ describe("a registration that is gone from the forge", () => {
     },
     {
       what: "busy, and its job still runs: nothing",
-      given: { runners: [busy(1)], forges: rows(6, [running(7, 1)]), memory: suspected(busy(1)) },
+      given: { runners: [busy(1)], forges: rows(7, [running(7, 1)]), memory: suspected(busy(1)) },
       expected: [],
     },
     {
       what: "busy, and its job runs no more: cancelled",
-      given: { runners: [busy(1)], forges: rows(6), memory: suspected(busy(1)) },
+      given: { runners: [busy(1)], forges: rows(7), memory: suspected(busy(1)) },
       expected: ["end 1 cancelled-by-forge"],
     },
     { what: "busy, seen once: nothing", given: { runners: [busy(1)], forges: rows(5) }, expected: [] },
     {
       what: "busy, and a forge that names no runners runs a job that may be its own: nothing",
-      given: { runners: [busy(1)], forges: rows(6, [running(7, undefined)]), memory: suspected(busy(1)) },
+      given: { runners: [busy(1)], forges: rows(7, [running(7, undefined)]), memory: suspected(busy(1)) },
       expected: [],
     },
     {
       what: "busy, and a forge that names no runners runs a job of other labels only: cancelled",
       given: {
         runners: [busy(1)],
-        forges: rows(6, [running(7, undefined, { labels: ["arm"] })]),
+        forges: rows(7, [running(7, undefined, { labels: ["arm"] })]),
         memory: suspected(busy(1)),
       },
       expected: ["end 1 cancelled-by-forge"],
@@ -165,7 +180,7 @@ describe("a registration that is gone from the forge", () => {
       what: "busy with a bound job, and only jobs of other handles run: cancelled",
       given: {
         runners: [busy(1, { handle: "h1" })],
-        forges: rows(6, [running(7, undefined, { handle: "h2" })]),
+        forges: rows(7, [running(7, undefined, { handle: "h2" })]),
         memory: suspected(busy(1)),
       },
       expected: ["end 1 cancelled-by-forge"],
