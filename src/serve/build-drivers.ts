@@ -110,9 +110,11 @@ function alwaysReachable(settings: Settings): { host: string; port: number }[] {
     });
 }
 
+/** Benches put a smaller program in the agent's place: a thousand of them have to fit on one machine. */
 function fakeCommand(own: { channel: string; metadata: string; work: string }): string[] {
+  const instead = process.env["FIRETEACT_FAKE_AGENT"];
   return [
-    ...agentCommand(),
+    ...(instead === undefined ? agentCommand() : [instead]),
     "runner",
     `--channel=unix:${own.channel}`,
     `--metadata=unix:${own.metadata}`,
