@@ -1,0 +1,8 @@
+import { coldStart } from "./cold-start.ts";
+import { forgeRequests } from "./forge-requests.ts";
+import type { Bench } from "./harness.ts";
+import { plan } from "./plan.ts";
+import { thousand } from "./thousand.ts";
+import { webhookToStart } from "./webhook-to-start.ts";
+
+export const BENCHES: Bench[] = [webhookToStart, thousand, coldStart, forgeRequests, plan];
