@@ -64,6 +64,8 @@ const SLOW_DELAY = 30_000;
 const STEADY = 5_000;
 const READ_RATE = { bytes: 1024 * 1024, burst: 8 * 1024 * 1024 };
 const LOG_RATE = { bytes: 512 * 1024, burst: 4 * 1024 * 1024 };
+/** What an event of a log costs beside its text: many short ones are no way round the rate. */
+const LOG_EVENT = 256;
 /** Events other than logs; more than that are read more slowly. */
 const STATE_RATE = { events: 10, burst: 100 };
 
@@ -158,7 +160,7 @@ function createSink(
     onHello,
     async record(value, at) {
       const event = parseAgentEvent(value);
-      if (event?.kind === "log" && !logs.tryTake(event.text.length)) {
+      if (event?.kind === "log" && !logs.tryTake(event.text.length + LOG_EVENT)) {
         droppedBytes += event.text.length;
       } else if (event !== undefined) {
         const pause = event.kind === "log" ? 0 : states.take(1);

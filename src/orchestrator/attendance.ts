@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
+import { hexOf } from "../base/names.ts";
 import { connectChannel, type HostChannel, type HostOrder } from "../channel/host.ts";
 import type { AgentEvent } from "../channel/messages.ts";
 import type { RunnerEvent } from "../core/runner.ts";
@@ -35,9 +36,18 @@ export function createAttendance(deps: {
   const { records, logs } = deps;
   const watched = new Map<string, Watched>();
 
+  /** Runners whose agent reported a failure: the first one is worth a line. */
+  const warned = new Set<string>();
+
   const hear = (runner: Runner, seq: number, event: AgentEvent) => {
-    if (event.kind === "log") logs.append(runner.hex, event.text);
-    if (event.kind === "failed" || (event.kind === "engine-exited" && event.code !== 0)) {
+    if (event.kind === "log") {
+      logs.append(runner.hex, event.text);
+      records.hear(runner.id, seq, []);
+      return;
+    }
+    const isFailure = event.kind === "failed" || (event.kind === "engine-exited" && event.code !== 0);
+    if (isFailure && !warned.has(runner.id)) {
+      warned.add(runner.id);
       deps.log.warn({ runner: runner.id, said: event.kind, detail: event.detail }, "the agent reports a failure");
     }
     records.hear(runner.id, seq, translate(event));
@@ -59,7 +69,7 @@ export function createAttendance(deps: {
       });
       const unwatch = driver.watch(runner.hex, (exit) => {
         log.debug({ code: exit.code, signal: exit.signal, reason: exit.reason }, "the sandbox ended");
-        records.apply(id, { kind: "sandbox-exited", exit });
+        records.applyAnyway(id, { kind: "sandbox-exited", exit });
         deps.wake();
       });
       watched.set(id, { channel, unwatch });
@@ -72,6 +82,9 @@ export function createAttendance(deps: {
     release: async (id) => {
       const entry = watched.get(id);
       watched.delete(id);
+      warned.delete(id);
+      const hex = hexOf(id);
+      if (hex !== undefined) logs.done(hex);
       entry?.unwatch();
       await entry?.channel.close();
     },

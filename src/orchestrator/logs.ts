@@ -1,10 +1,14 @@
 import { closeSync, mkdirSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { ignore } from "../base/errors.ts";
+import { describe, ignore } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
 
 /** Output of engines and jobs, one bounded file per runner; the newest are kept when their runners are gone. */
 export interface LogBook {
+  /** Never throws: a log that cannot be written is lost, not the job. */
   append(hex: string, text: string): void;
+  /** Nothing more is appended for this runner. */
+  done(hex: string): void;
   /** The last `bytes` of a runner's log, empty when there is none. */
   tail(hex: string, bytes: number): string;
   close(): void;
@@ -12,11 +16,15 @@ export interface LogBook {
 
 const MAX_BYTES = 4 * 1024 * 1024;
 const KEEP_FILES = 500;
+const PRUNE_EVERY = 50;
 const NOTICE = "\n[fireteact: the log reached its limit of 4 MiB; the rest is in the forge]\n";
 
-export function createLogBook(directory: string): LogBook {
+export function createLogBook(directory: string, log: Logger): LogBook {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const open = new Map<string, { fd: number; size: number }>();
+  /** The last line could not be written: said once. */
+  let failing = false;
+  let ended = 0;
   const path = (hex: string) => join(directory, `${hex}.log`);
 
   const file = (hex: string) => {
@@ -38,13 +46,22 @@ export function createLogBook(directory: string): LogBook {
 
   return {
     append: (hex, text) => {
-      const entry = file(hex);
-      if (entry.size >= MAX_BYTES) return;
-      const bytes = Buffer.from(text);
-      const room = MAX_BYTES - entry.size;
-      writeSync(entry.fd, bytes.subarray(0, room));
-      entry.size += bytes.length;
-      if (entry.size >= MAX_BYTES) writeSync(entry.fd, NOTICE);
+      try {
+        append(file(hex), text);
+      } catch (error) {
+        if (!failing) log.error({ cause: describe(error) }, "a runner's log cannot be written; it is in the forge");
+        failing = true;
+        return;
+      }
+      failing = false;
+    },
+    done: (hex) => {
+      const entry = open.get(hex);
+      if (entry === undefined) return;
+      closeSync(entry.fd);
+      open.delete(hex);
+      ended++;
+      if (ended % PRUNE_EVERY === 0) prune(directory);
     },
     tail: (hex, bytes) => tailOf(path(hex), bytes),
     close: () => {
@@ -52,6 +69,14 @@ export function createLogBook(directory: string): LogBook {
       open.clear();
     },
   };
+}
+
+function append(entry: { fd: number; size: number }, text: string): void {
+  if (entry.size >= MAX_BYTES) return;
+  const bytes = Buffer.from(text);
+  writeSync(entry.fd, bytes.subarray(0, MAX_BYTES - entry.size));
+  entry.size += bytes.length;
+  if (entry.size >= MAX_BYTES) writeSync(entry.fd, NOTICE);
 }
 
 function tailOf(path: string, bytes: number): string {

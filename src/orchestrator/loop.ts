@@ -213,7 +213,7 @@ export function createLoop(deps: LoopDeps): Loop {
       return;
     }
     const reason = step.kind === "register" ? "register-failed" : "boot-failed";
-    const runner = records.apply(step.runner, { kind: "ending", reason, detail: cause });
+    const runner = records.applyAnyway(step.runner, { kind: "ending", reason, detail: cause });
     if (runner !== undefined && mode !== "detach") memory = recordFailure(memory, runner.pool, cause, clock.uptime());
   };
 

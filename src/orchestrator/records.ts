@@ -1,4 +1,5 @@
 import type { Clock } from "../base/clock.ts";
+import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { applyEvent, type RunnerEvent } from "../core/runner.ts";
 import type { Runner } from "../core/types.ts";
@@ -13,6 +14,8 @@ export interface Records {
   add(runner: Runner): void;
   /** Applies an event and saves the result; undefined when the runner is not known any more. */
   apply(id: string, event: RunnerEvent): Runner | undefined;
+  /** Like `apply`, for what happened and cannot be told again: kept in memory when it cannot be stored. */
+  applyAnyway(id: string, event: RunnerEvent): Runner | undefined;
   /** Like `apply`, for the agent's event number `seq`: repeated ones change nothing. */
   hear(id: string, seq: number, events: RunnerEvent[]): void;
   /** Applies events in memory and hands the result to `save`, which writes it together with something else. */
@@ -43,9 +46,8 @@ export function createRecords(deps: { store: Store; clock: Clock; log: Logger })
     }
   };
 
-  const applyWith = (id: string, events: RunnerEvent[], save: (runner: Runner) => void): Runner | undefined => {
-    const before = runners.get(id);
-    if (before === undefined) return undefined;
+  /** Nothing is kept in memory before `save` has returned. */
+  const change = (before: Runner, events: RunnerEvent[], save: (runner: Runner) => void): Runner => {
     const time = { now: clock.uptime(), at: clock.now() };
     let runner = before;
     for (const event of events) runner = applyEvent(runner, event, time);
@@ -53,11 +55,16 @@ export function createRecords(deps: { store: Store; clock: Clock; log: Logger })
     keep(runner);
     if (runner !== before) {
       for (const event of events) {
-        log.debug({ runner: id, change: event.kind }, "runner changed");
+        log.debug({ runner: runner.id, change: event.kind }, "runner changed");
         emit({ kind: "runner", change: event.kind, runner, at: time.at });
       }
     }
     return runner;
+  };
+
+  const applyWith = (id: string, events: RunnerEvent[], save: (runner: Runner) => void): Runner | undefined => {
+    const before = runners.get(id);
+    return before === undefined ? undefined : change(before, events, save);
   };
 
   return {
@@ -73,9 +80,18 @@ export function createRecords(deps: { store: Store; clock: Clock; log: Logger })
     hear: (id, seq, events) => {
       const before = runners.get(id);
       if (before === undefined || seq < (before.heard ?? 0)) return;
-      runners.set(id, { ...before, heard: seq + 1 });
-      applyWith(id, events, (runner) => store.saveRunner(runner));
+      const heard = { ...before, heard: seq + 1 };
+      // What changes nothing is stored with the next event that does: a guest must not make us write at will.
+      change(heard, events, events.length === 0 ? () => {} : (runner) => store.saveRunner(runner));
     },
+    applyAnyway: (id, event) =>
+      applyWith(id, [event], (runner) => {
+        try {
+          store.saveRunner(runner);
+        } catch (error) {
+          log.error({ runner: id, change: event.kind, cause: describe(error) }, "a change could not be stored yet");
+        }
+      }),
     applyWith: (id, events, save) => void applyWith(id, events, save),
     close: (id) => {
       const runner = runners.get(id);

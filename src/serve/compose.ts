@@ -62,7 +62,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const { places, clock, log } = options;
   let { settings } = options;
   const store = openStore({ path: join(places.state, "state.db"), clock, boot: options.boot, log });
-  const logs = createLogBook(join(places.state, "logs"));
+  const logs = createLogBook(join(places.state, "logs"), log);
   const records = createRecords({ store, clock, log });
   const inUse = records.all().map((runner) => runner.driver);
   const built =

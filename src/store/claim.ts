@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { FireteactError } from "../base/errors.ts";
+import { createPrivate } from "./private.ts";
 
 /** A state directory that belongs to this process until `release`, or its end. */
 export interface Claim {
@@ -14,7 +15,10 @@ export interface Claim {
  */
 export function claimState(directory: string): Claim {
   mkdirSync(directory, { recursive: true, mode: 0o711 });
-  const database = new DatabaseSync(join(directory, "claim.db"), { timeout: 0 });
+  const path = join(directory, "claim.db");
+  // Whoever may read it may lock it.
+  createPrivate(path);
+  const database = new DatabaseSync(path, { timeout: 0 });
   try {
     database.exec("BEGIN EXCLUSIVE");
   } catch (error) {

@@ -1,8 +1,9 @@
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, FireteactError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
+import { createPrivate } from "./private.ts";
 import { MIGRATIONS } from "./schema.ts";
 
 /**
@@ -14,7 +15,7 @@ export function openDatabase(path: string, log: Logger): DatabaseSync {
   try {
     return openSound(path);
   } catch (error) {
-    if (error instanceof FireteactError) throw error;
+    if (!isDamage(error)) throw error;
     const aside = `${path}.broken-${Date.now()}`;
     for (const suffix of ["", "-wal", "-shm"]) {
       if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
@@ -28,16 +29,15 @@ export function openDatabase(path: string, log: Logger): DatabaseSync {
 }
 
 function openSound(path: string): DatabaseSync {
-  // Runner tokens lie in it: nobody else may read it, from its first byte on.
-  if (!existsSync(path)) closeSync(openSync(path, "a", 0o600));
-  chmodSync(path, 0o600);
+  // Runner tokens lie in it.
+  createPrivate(path);
   const database = new DatabaseSync(path);
   try {
     database.exec(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON",
     );
     const check = database.prepare("PRAGMA quick_check(1)").get();
-    if (check?.quick_check !== "ok") throw new Error(`integrity check: ${String(check?.quick_check)}`);
+    if (check?.quick_check !== "ok") throw new DamagedStore(String(check?.quick_check));
     migrate(database, path);
     return database;
   } catch (error) {
@@ -59,7 +59,10 @@ function migrate(database: DatabaseSync, path: string): void {
     );
   }
   if (version === MIGRATIONS.length) return;
-  if (version > 0) database.prepare("VACUUM INTO ?").run(backupPath(path, version));
+  if (version > 0) {
+    createPrivate(backupPath(path, version));
+    database.prepare("VACUUM INTO ?").run(backupPath(path, version));
+  }
   for (const [index, migration] of MIGRATIONS.entries()) {
     if (index < version) continue;
     database.exec(`BEGIN; ${migration}; PRAGMA user_version = ${index + 1}; COMMIT`);
@@ -67,3 +70,18 @@ function migrate(database: DatabaseSync, path: string): void {
 }
 
 const backupPath = (path: string, version: number): string => `${path}.schema-${version}`;
+
+class DamagedStore extends Error {}
+
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
+
+/** A full disk, a lock or a lack of rights is no damage: the file is left as it is. */
+function isDamage(error: unknown): boolean {
+  if (error instanceof DamagedStore) return true;
+  return (
+    error instanceof Error &&
+    "errcode" in error &&
+    [SQLITE_CORRUPT, SQLITE_NOTADB].includes(Number(error.errcode) & 0xff)
+  );
+}
