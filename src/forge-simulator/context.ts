@@ -44,7 +44,7 @@ export function taskContext(world: World, task: Task): JsonObject {
     run_id: String(run.id),
     run_number: String(run.number),
     secret_source: "Actions",
-    server_url: world.url,
+    server_url: `${world.url}/`,
     sha: run.sha,
     token: task.token,
     workflow: run.workflowName,

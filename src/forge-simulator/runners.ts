@@ -67,7 +67,7 @@ export function findRunner(world: World, id: number): Runner | undefined {
 export function listRunners(world: World, accept: (runner: Runner) => boolean): Runner[] {
   return [...world.runners.values()]
     .filter((runner) => runner.deletedAt === 0 && accept(runner))
-    .sort((a, b) => b.lastOnline - a.lastOnline || b.id - a.id);
+    .sort((a, b) => b.lastOnline - a.lastOnline || a.id - b.id);
 }
 
 /** The last row of a list speaks up, so that all others move down by one before the next page is read. */

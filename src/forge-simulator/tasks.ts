@@ -86,7 +86,7 @@ export function updateTask(
   report: StateReport,
   outputs: Record<string, string>,
 ): { result: Result; sent: string[] } {
-  const task = ownTask(world, runner, report.id);
+  const task = ownTask(world, runner, report.id, "UpdateTask");
   if (task.status !== "running") {
     task.repeats += 1;
     if (task.job.task === task) announce(world, { kind: "job", job: task.job, action: "completed" });
@@ -113,7 +113,7 @@ export function updateLog(
   runner: Runner,
   request: { taskId: number; index: number; rows: LogLine[]; noMore: boolean },
 ): number {
-  const task = ownTask(world, runner, request.taskId);
+  const task = ownTask(world, runner, request.taskId, "UpdateLog");
   const { index, rows } = request;
   const length = task.log.length;
   const stores = index <= length && length < index + rows.length;
@@ -244,10 +244,13 @@ function take(world: World, runner: Runner, job: Job, requestKey: string | undef
   return task;
 }
 
-function ownTask(world: World, runner: Runner, id: number): Task {
+function ownTask(world: World, runner: Runner, id: number, call: "UpdateTask" | "UpdateLog"): Task {
   const task = world.tasks.get(id);
-  if (task === undefined) throw new TaskRefusal("internal", "can't find the task: resource does not exist");
-  if (task.runner !== runner) throw new TaskRefusal("internal", "invalid runner for task");
+  const updates = call === "UpdateTask";
+  const missing = updates ? "update task" : `get task: task with id ${id}`;
+  if (task === undefined) throw new TaskRefusal("internal", `${missing}: resource does not exist`);
+  if (task.runner !== runner)
+    throw new TaskRefusal("internal", `${updates ? "update task: " : ""}invalid runner for task`);
   return task;
 }
 

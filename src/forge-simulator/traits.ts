@@ -36,6 +36,8 @@ export interface Traits {
   /** `no_more` without rows closes a log; before, it was ignored. */
   closesLogWithoutRows: boolean;
   pageHeaders: boolean;
+  /** A waiting job shows the number of attempts that were taken, so that its first one is 0. */
+  countsTakenAttempts: boolean;
 }
 
 export function traitsOf(flavour: Flavour, version: string): Traits {
@@ -71,6 +73,7 @@ function gitea(version: string, minor: number): Traits {
     declareCapabilities: minor >= 27,
     closesLogWithoutRows: minor >= 27,
     pageHeaders: minor >= 26,
+    countsTakenAttempts: minor < 27,
   };
 }
 
@@ -104,5 +107,6 @@ function forgejo(version: string, major: number): Traits {
     declareCapabilities: false,
     closesLogWithoutRows: false,
     pageHeaders: true,
+    countsTakenAttempts: false,
   };
 }

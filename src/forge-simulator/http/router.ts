@@ -17,9 +17,9 @@ export interface Match {
 
 export const route = (method: string, pattern: string, handler: Handler): Route => ({ method, pattern, handler });
 
-/** The first route that fits; `wrong method` when only the path fits. */
+/** The first route that fits, several slashes counting as one; `wrong method` when only the path fits. */
 export function findRoute(routes: Route[], method: string, path: string): Match | "wrong method" | undefined {
-  const segments = path.split("/").map(decode);
+  const segments = path.replaceAll(/\/+/g, "/").split("/").map(decode);
   if (segments.includes(undefined)) return undefined;
   let known = false;
   for (const candidate of routes) {

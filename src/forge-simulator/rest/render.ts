@@ -27,13 +27,12 @@ export function renderJob(world: World, job: Job): Record<string, unknown> {
     run_url: `${api}/runs/${run.id}`,
     name: job.name,
     labels: job.runsOn.length > 0 ? job.runsOn : null,
-    run_attempt: job.attempt,
+    run_attempt: task === undefined && world.traits.countsTakenAttempts ? job.attempt - 1 : job.attempt,
     head_sha: run.sha,
     ...branch(run),
     status,
     ...conclusion,
-    ...(task === undefined ? {} : { runner_id: task.runner.id }),
-    ...(task === undefined || task.runner.deletedAt !== 0 ? {} : { runner_name: task.runner.name }),
+    ...(task === undefined ? {} : { runner_id: task.runner.id, runner_name: task.runner.name }),
     // Every step is given the status of its job.
     steps:
       task === undefined

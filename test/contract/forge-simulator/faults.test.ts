@@ -85,7 +85,7 @@ describe("the server", () => {
     expect([outside.status, outside.headers.get("content-type")]).toEqual([404, "text/html; charset=utf-8"]);
     const run = await forge.pushWorkflow(push);
     const task = await (await runnerAt(forge)).fetch();
-    expect(task?.context).toMatchObject({ server_url: forge.url, run_id: String(run.id) });
+    expect(task?.context).toMatchObject({ server_url: `${forge.url}/`, run_id: String(run.id) });
   });
 
   it("writes a public address where it has one", async () => {

@@ -284,6 +284,8 @@ jobs:
     forge.rerunJob(id);
     expect(run.job("hello")).toMatchObject({ status: "waiting", attempt: 2 });
     expect(run.job("hello").handle).not.toBe(handle);
+    // An attempt counts when a runner takes it.
+    expect((await get(`/repos/acme/site/actions/jobs/${id}`)).body).toMatchObject({ status: "queued", run_attempt: 1 });
     const second = await runnerAt(forge);
     await second.report((await second.fetch())?.id ?? 0n, Result.SUCCESS);
     expect((await get(`/repos/acme/site/actions/jobs/${id}`)).body).toMatchObject({
