@@ -84,7 +84,7 @@ export function createWebhookReader(options: WebhookOptions): WebhookReader {
       const targets = targetsOf(options.targets(), raw.url ?? "", repository.full_name);
       const jobs = targets
         .filter(({ key }) => {
-          const name = `${key}/${raw.id}/${raw.run_attempt ?? 1}`;
+          const name = `${key}/${raw.id}`;
           const rank = RANK[action] ?? 0;
           if (rank <= (ranks.get(name) ?? 0)) return false;
           ranks.set(name, rank);
@@ -94,7 +94,9 @@ export function createWebhookReader(options: WebhookOptions): WebhookReader {
         .filter((job) => job !== undefined)
         .map((job) => ({ ...job, repository: repository.full_name }));
       if (targets.length === 0) return nothing("none", `no pool serves ${clean(repository.full_name, 100)}`);
-      if (jobs.length === 0) return nothing("none", "a newer state of this job is known");
+      // Before 1.27 a job that runs again keeps its id, and its attempt is counted only when a runner takes it: nothing in
+      // the delivery tells it from one that comes late.
+      if (jobs.length === 0) return nothing("other", "it came late, or the job runs again: the queue tells");
       return { kind: KIND[action], delivery, jobs, note: `job ${raw.id} is ${action}` };
     },
   };

@@ -148,11 +148,21 @@ describe("observations", () => {
         }
       }),
     );
+  });
+
+  it("leaves it to the queue whether a job runs again or a delivery comes late", () => {
     const one = reader();
-    const done = event("completed");
+    const [queued, taken, done] = [
+      event("queued", 1, { run_attempt: 0 }),
+      event("in_progress", 1, { run_attempt: 1 }),
+      event("completed", 1, { run_attempt: 1 }),
+    ];
+    expect(one.read(signed(taken), taken)).toMatchObject({ kind: "in_progress", jobs: [{ id: 1, attempt: 1 }] });
+    expect(one.read(signed(queued), queued)).toMatchObject({ kind: "other", jobs: [] });
     expect(one.read(signed(done), done)).toMatchObject({ kind: "completed", jobs: [{ id: 1 }] });
-    const again = event("queued", 1, { run_attempt: 2 });
-    expect(one.read(signed(again), again)).toMatchObject({ kind: "queued", jobs: [{ attempt: 2 }] });
+    const again = event("queued", 1, { run_attempt: 1 });
+    expect(one.read(signed(again), again)).toMatchObject({ kind: "other", jobs: [] });
+    expect(one.read(signed(again), again)).toMatchObject({ kind: "none", jobs: [] });
   });
 
   it("finds the targets whose forge and scope have the job", () => {
