@@ -97,7 +97,9 @@ export function end(draft: Draft, runner: Runner, cause: Cause): void {
  * and its answer decides: a job that arrived meanwhile wins.
  */
 export function remove(draft: Draft, runner: Runner, cause: Cause): boolean {
-  if (runner.credentials === "none") {
+  // Our note of the hand-over may have been lost: an agent that is further than that has them.
+  const untold = runner.agent.phase === "silent" || runner.agent.phase === "up";
+  if (runner.credentials === "none" && untold) {
     const mayBeGiven = runner.registration.phase === "active" && !draft.isFree(runner, "host");
     if (!mayBeGiven) end(draft, runner, cause);
     return draft.leaving.has(runner.id);

@@ -70,7 +70,7 @@ export function advance(runner: Runner, job: WaitingJob | undefined, survey: Sur
   if (credentials === "none" && registration.phase === "active" && !engineRuns) {
     draft.take({ kind: "give", runner: runner.id });
   }
-  if (credentials === "given" && engineRuns) draft.take({ kind: "withdraw", runner: runner.id });
+  if (credentials !== "withdrawn" && engineRuns) draft.take({ kind: "withdraw", runner: runner.id });
 }
 
 /** A registered runner takes whatever job comes, so where the queue can be read only a runner with a job in view is one. */

@@ -47,8 +47,8 @@ export interface Composition {
   start(): Promise<void>;
   /** Takes new settings; what runs goes on. */
   reload(settings: Settings): void;
-  /** Ends planning: at once (`detach`), after running jobs (`drain`, at most `timeout` milliseconds) or with them (`kill`). */
-  stop(how: Settings["shutdown"], timeout: number): Promise<void>;
+  /** Ends planning: at once (`detach`), after running jobs (`drain`, at most `timeout` milliseconds or until `interrupted`) or with them (`kill`). */
+  stop(how: Settings["shutdown"], timeout: number, interrupted?: AbortSignal): Promise<void>;
   /** Gives back everything this process holds. Sandboxes go on. */
   close(): Promise<void>;
 }
@@ -57,6 +57,8 @@ export interface Composition {
 const RESERVED_MIB = 1024;
 /** Virtual CPUs per real one: jobs wait for networks and disks more than they compute. */
 const CPU_OVERCOMMIT = 4;
+
+const NEVER = new AbortController().signal;
 
 export async function compose(options: ComposeOptions): Promise<Composition> {
   const { places, clock, log } = options;
@@ -164,9 +166,9 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
       log.level = next.logLevel;
       wake();
     },
-    stop: async (how, timeout) => {
+    stop: async (how, timeout, interrupted = NEVER) => {
       remove = how !== "detach";
-      if (how !== "detach") await started.windDown(how, AbortSignal.timeout(timeout));
+      if (how !== "detach") await started.windDown(how, AbortSignal.any([AbortSignal.timeout(timeout), interrupted]));
       await started.stop();
     },
     close: async () => {

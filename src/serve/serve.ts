@@ -58,7 +58,7 @@ export async function runServe(options: ServeOptions): Promise<number> {
   const pools = settings.pools.map((pool) => pool.name);
   log.info({ version: options.version.version, host: hostname(), hostId: id, pools }, "fireteact serves");
   const { how, drainTimeout } = await signals.stop((next) => composition.reload(next));
-  await composition.stop(how, how === "kill" ? KILL_TIMEOUT : drainTimeout);
+  await composition.stop(how, how === "kill" ? KILL_TIMEOUT : drainTimeout, signals.interrupted);
   await stack.disposeAsync();
   log.info("fireteact has stopped");
   return 0;

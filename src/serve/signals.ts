@@ -7,6 +7,8 @@ import { loadServable } from "./servable.ts";
 export interface Signals {
   /** Ends the program as after a signal, once the jobs that run have ended. */
   drain(): void;
+  /** Aborted by a signal that comes while a drain goes on that nobody began by signal. */
+  readonly interrupted: AbortSignal;
   /** Resolves when the program has to end; `reload` is given new settings meanwhile. */
   stop(reload: (settings: Settings) => void): Promise<{ how: Settings["shutdown"]; drainTimeout: number }>;
   close(): void;
@@ -20,6 +22,8 @@ export function listenToSignals(configFile: string, settings: Settings, log: Log
   const stopped = Promise.withResolvers<Settings["shutdown"]>();
   let current = settings;
   let apply: ((settings: Settings) => void) | undefined;
+  const interrupt = new AbortController();
+  let draining = false;
   let told = 0;
 
   const onStop = (signal: NodeJS.Signals) => {
@@ -29,6 +33,7 @@ export function listenToSignals(configFile: string, settings: Settings, log: Log
       process.exit(1);
     }
     log.info({ signal, shutdown: current.shutdown }, "stopping");
+    if (draining && current.shutdown !== "drain") interrupt.abort();
     stopped.resolve(current.shutdown);
   };
   const onReload = () => {
@@ -51,7 +56,11 @@ export function listenToSignals(configFile: string, settings: Settings, log: Log
   process.on("SIGHUP", onReload);
 
   return {
-    drain: () => stopped.resolve("drain"),
+    drain: () => {
+      draining = told === 0;
+      stopped.resolve("drain");
+    },
+    interrupted: interrupt.signal,
     stop: async (reload) => {
       apply = reload;
       // One that came while everything was being built.

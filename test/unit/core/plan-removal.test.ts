@@ -43,6 +43,11 @@ describe("removing idle runners", () => {
       given: { runners: [ready(1, {}, LONG_AGO)] },
       expected: ["drain 1 idle-timeout"],
     },
+    {
+      what: "a listening one whose hand-over was not recorded is asked first, too",
+      given: { runners: [{ ...ready(1, {}, LONG_AGO), credentials: "none" }], inFlight: new Set([`${ready(1).id}:x`]) },
+      expected: ["drain 1 idle-timeout"],
+    },
     { what: "a warm one is ended", given: { runners: [warm(1, {}, LONG_AGO)] }, expected: ["end 1 idle-timeout"] },
     { what: "not before its idle age", given: { runners: [ready(1)] }, expected: [] },
     {
