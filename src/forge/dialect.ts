@@ -1,7 +1,7 @@
 import type { Logger } from "../base/log.ts";
 import type { ForgeScope, Job, RunnerRow } from "../core/types.ts";
 import type { ForgeHttp } from "./http.ts";
-import type { ForgeCapabilities, RegisterRequest, Registration } from "./port.ts";
+import type { ForgeCapabilities, Listing, RegisterRequest, Registration } from "./port.ts";
 
 /** What both dialects are given. */
 export interface DialectContext {
@@ -15,8 +15,12 @@ export interface DialectContext {
 
 /** How one flavour of forge is spoken to. Callers have checked that the version can do what they ask. */
 export interface Dialect {
-  jobs(capabilities: ForgeCapabilities, labels: string[], signal: AbortSignal): Promise<Omit<Job, "since" | "at">[]>;
-  runners(signal: AbortSignal): Promise<RunnerRow[]>;
+  jobs(
+    capabilities: ForgeCapabilities,
+    labels: string[],
+    signal: AbortSignal,
+  ): Promise<Listing<Omit<Job, "since" | "at">>>;
+  runners(signal: AbortSignal): Promise<Listing<RunnerRow>>;
   register(capabilities: ForgeCapabilities, request: RegisterRequest, signal: AbortSignal): Promise<Registration>;
   deleteRunner(row: number, signal: AbortSignal): Promise<void>;
   disableRunner(row: number, signal: AbortSignal): Promise<void>;

@@ -40,6 +40,13 @@ export interface RegisterRequest {
   handle?: string;
 }
 
+/** What one reading of a list found. */
+export interface Listing<T> {
+  items: T[];
+  /** False when the list is longer than is read, or moved too fast: that something is absent then proves nothing. */
+  complete: boolean;
+}
+
 /** Where jobs are read and runners registered: one forge, one scope, one API token. */
 export interface ForgeTarget {
   /** `<url>#<scope>`, stable; names the target everywhere. */
@@ -53,9 +60,9 @@ export interface ForgeTarget {
    * Runnable, running and (where told) blocked jobs of the scope, all pages.
    * @param labels union of all pools' labels at this target, for forges that need it
    */
-  jobs(labels: string[], signal: AbortSignal): Promise<Omit<Job, "since" | "at">[]>;
+  jobs(labels: string[], signal: AbortSignal): Promise<Listing<Omit<Job, "since" | "at">>>;
   /** Every runner row owned at exactly this scope, all pages, without duplicates. */
-  runners(signal: AbortSignal): Promise<RunnerRow[]>;
+  runners(signal: AbortSignal): Promise<Listing<RunnerRow>>;
   /** Registers one ephemeral runner from the host. The scope's registration token stays inside. */
   register(request: RegisterRequest, signal: AbortSignal): Promise<Registration>;
   /** Deletes a row; a row that does not exist is success. */

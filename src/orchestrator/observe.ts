@@ -1,10 +1,10 @@
 import type { Clock, Timer } from "../base/clock.ts";
-import { describe } from "../base/errors.ts";
+import { describe, FireteactError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { isOurs } from "../base/names.ts";
 import type { ForgeView } from "../core/plan-types.ts";
 import type { Job } from "../core/types.ts";
-import type { ForgeCapabilities, ForgeTarget } from "../forge/port.ts";
+import type { ForgeCapabilities, ForgeTarget, Listing } from "../forge/port.ts";
 import type { OrchestratorEvent, TargetHealth } from "./port.ts";
 
 interface WatcherOptions {
@@ -39,6 +39,8 @@ const ROWS_EVERY = 6;
 const POLL_TIMEOUT = 60_000;
 /** Between two reads when somebody asks for reads all the time, milliseconds. */
 const POKE_PAUSE = 200;
+/** Running jobs kept that an incomplete queue does not show; more than the runners of any host. */
+const MOST_KEPT = 2_000;
 
 export function watchForge(options: WatcherOptions): ForgeWatcher {
   const { target, clock, log } = options;
@@ -61,6 +63,8 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
   let running: Promise<void> | undefined;
   let again = false;
   let round = 0;
+  let rowFailures = 0;
+  const gaps = new Map<"jobs" | "rows", string | undefined>();
 
   const health = (): TargetHealth => ({
     key: target.key,
@@ -95,11 +99,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       view.bindsJobs = capabilities.bindsJobs;
       view.listsQueue = capabilities.listsQueue;
       if (capabilities.listsQueue) takeJobs(await target.jobs(options.labels(), signal), began);
-      if (capabilities.listsRunners && round++ % ROWS_EVERY === 0) {
-        const rows = await target.runners(signal);
-        view.rows = rows.filter((row) => isOurs(row.name, options.hostId));
-        view.rowsRead++;
-      }
+      if (capabilities.listsRunners && round++ % ROWS_EVERY === 0) await readRows(signal);
       view.health = "ok";
       delete view.reason;
       lastGoodAt = clock.now();
@@ -113,10 +113,41 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     options.wake();
   };
 
-  const takeJobs = (jobs: Omit<Job, "since" | "at">[], began: number) => {
+  /** The plan does well with older rows; only without the queue it has to stand still. */
+  const readRows = async (signal: AbortSignal) => {
+    try {
+      const { items, complete } = await target.runners(signal);
+      rowFailures = 0;
+      gap("rows", complete ? undefined : "the forge's list of runners cannot be read to its end; older rows are kept");
+      if (!complete) return;
+      view.rows = items.filter((row) => isOurs(row.name, options.hostId));
+      view.rowsRead++;
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      // A right that is missing was said already, by who knows what it means.
+      if (error instanceof FireteactError && error.code === "FORGE_FORBIDDEN") return;
+      if (rowFailures++ === 0) target.refresh();
+      // A forge that goes away just now is told of by the next read of the queue.
+      else gap("rows", "the forge's runners cannot be read; older rows are kept", describe(error));
+    }
+  };
+
+  /** One warning when something begins to be missing, and a line when it is back. */
+  const gap = (list: "jobs" | "rows", warning: string | undefined, cause?: string) => {
+    if (gaps.get(list) === warning) return;
+    gaps.set(list, warning);
+    if (warning !== undefined) log.warn({ target: target.key, ...(cause === undefined ? {} : { cause }) }, warning);
+    else log.info({ target: target.key, list }, "the forge's list is complete again");
+  };
+
+  const takeJobs = ({ items, complete }: Listing<Omit<Job, "since" | "at">>, began: number) => {
+    gap("jobs", complete ? undefined : "the forge's queue cannot be read to its end; what was read counts");
     const known = new Map(view.jobs.map((job) => [job.key, job]));
     const fresh = new Map<string, Job>();
-    for (const job of jobs) {
+    // That an incomplete list lacks a running job does not end it.
+    const kept = complete ? [] : view.jobs.filter((job) => job.status === "running").slice(-MOST_KEPT);
+    for (const job of kept) fresh.set(job.key, job);
+    for (const job of items) {
       const before = known.get(job.key);
       fresh.set(job.key, { ...job, since: before?.since ?? clock.uptime(), at: before?.at ?? clock.now() });
     }
@@ -126,7 +157,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       else fresh.set(key, job);
     }
     view.jobs = [...fresh.values()];
-    view.jobsRead++;
+    if (complete) view.jobsRead++;
   };
 
   const turn = () => {

@@ -37,12 +37,13 @@ export function createForgejoDialect(context: DialectContext): Dialect {
       signal,
     );
     reportDropped("jobs", list.dropped);
-    return list.items.map((job) => jobOf(key, http.url, job)).filter((job) => job !== undefined);
+    const items = list.items.map((job) => jobOf(key, http.url, job)).filter((job) => job !== undefined);
+    return { items, complete: true };
   };
 
   const runners: Dialect["runners"] = async (signal) => {
     let dropped = 0;
-    const found = await readPages(
+    const { items, complete } = await readPages(
       async (page) => {
         const { value, answer } = await http.read(
           {
@@ -64,12 +65,11 @@ export function createForgejoDialect(context: DialectContext): Dialect {
         const total = header(answer, "x-total-count");
         return total !== undefined && /^\d{1,9}$/.test(total) ? { ...read, total: Number(total) } : read;
       },
-      { what: "runners", key: (runner) => runner.id, log },
+      { key: (runner) => runner.id },
     );
     reportDropped("runners", dropped);
-    return found
-      .filter((runner) => scope.kind !== "instance" || isOfInstance(runner))
-      .map((runner) => rowOf(key, runner));
+    const own = items.filter((runner) => scope.kind !== "instance" || isOfInstance(runner));
+    return { items: own.map((runner) => rowOf(key, runner)), complete };
   };
 
   const deleteRunner: Dialect["deleteRunner"] = async (row, signal) => {

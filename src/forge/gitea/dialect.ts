@@ -7,7 +7,7 @@ import { oldTokenPath, scopePath } from "../paths.ts";
 import { createRegistrar } from "../registration.ts";
 import { rightInWords } from "../rights.ts";
 import { jobOf, OPEN_STATUSES } from "./jobs.ts";
-import { JobsPage, RegistrationToken, RunnersPage } from "./schemas.ts";
+import { type GiteaRunner, JobsPage, RegistrationToken, RunnersPage } from "./schemas.ts";
 
 const RUNNER_GONE = [404];
 
@@ -21,7 +21,7 @@ export function createGiteaDialect(context: DialectContext): Dialect {
     const path = `${base}/actions/jobs`;
     const needs = rightInWords("queue", scope.kind);
     let dropped = 0;
-    const found = await readPages(
+    const { items, complete } = await readPages(
       async (page) => {
         const query = OPEN_STATUSES.map((status): [string, string] => ["status", status]);
         query.push(["page", `${page}`], ["limit", `${PAGE_SIZE}`]);
@@ -33,16 +33,16 @@ export function createGiteaDialect(context: DialectContext): Dialect {
         dropped += answer.jobs.dropped;
         return pageOf(answer.jobs, answer.total_count);
       },
-      { what: "jobs", key: (job) => job.id, log },
+      { key: (job) => job.id },
     );
     reportDropped("jobs", dropped);
-    return found.map((job) => jobOf(key, http.url, job)).filter((job) => job !== undefined);
+    return { items: items.map((job) => jobOf(key, http.url, job)).filter((job) => job !== undefined), complete };
   };
 
   const runners: Dialect["runners"] = async (signal) => {
     const needs = rightInWords("runners", scope.kind);
     let dropped = 0;
-    const found = await readPages(
+    const { items, complete } = await readPages(
       async (page) => {
         const query: [string, string][] = [
           ["page", `${page}`],
@@ -56,13 +56,10 @@ export function createGiteaDialect(context: DialectContext): Dialect {
         dropped += answer.runners.dropped;
         return pageOf(answer.runners, answer.total_count);
       },
-      { what: "runners", key: (runner) => runner.id, log },
+      { key: (runner) => runner.id },
     );
     reportDropped("runners", dropped);
-    return found.map((runner): RunnerRow => {
-      const row = { target: key, row: runner.id, name: runner.name, online: runner.status === "online" };
-      return typeof runner.ephemeral === "boolean" ? { ...row, ephemeral: runner.ephemeral } : row;
-    });
+    return { items: items.map((runner) => rowOf(key, runner)), complete };
   };
 
   const deleteRunner: Dialect["deleteRunner"] = async (row, signal) => {
@@ -109,6 +106,11 @@ export function createGiteaDialect(context: DialectContext): Dialect {
   }
 
   return { jobs, runners, deleteRunner, disableRunner, register: createRegistrar(context, fetchToken, deleteRunner) };
+}
+
+function rowOf(target: string, { id, name, status, ephemeral }: GiteaRunner): RunnerRow {
+  const row = { target, row: id, name, online: status === "online" };
+  return typeof ephemeral === "boolean" ? { ...row, ephemeral } : row;
 }
 
 function pageOf<T>(list: { items: T[]; dropped: number }, total: number | null | undefined) {

@@ -1,5 +1,8 @@
-import { describe } from "../../base/errors.ts";
-import type { Executor } from "./context.ts";
+import { describe, FireteactError } from "../../base/errors.ts";
+import type { Runner } from "../../core/types.ts";
+import type { ForgeTarget } from "../../forge/port.ts";
+import type { StepContext } from "../../sandbox/port.ts";
+import type { ExecuteDeps, Executor } from "./context.ts";
 import { recordOf } from "./context.ts";
 
 /**
@@ -11,11 +14,7 @@ export const register: Executor<"register"> = async (step, deps, context) => {
   const runner = recordOf(deps, step.runner);
   const target = deps.target(runner.target);
   if (runner.registration.phase === "pending") {
-    await context.step("delete lost rows", async () => {
-      for (const row of await target.runners(context.signal)) {
-        if (row.name === runner.name) await target.deleteRunner(row.row, context.signal);
-      }
-    });
+    await context.step("delete lost rows", () => deleteLostRows(runner, deps, context));
   }
   deps.records.apply(runner.id, { kind: "register-asked" });
   const registration = await context.step("register", () =>
@@ -32,22 +31,57 @@ export const register: Executor<"register"> = async (step, deps, context) => {
   return [{ kind: "registered", row: registration.row, uuid: registration.uuid }];
 };
 
-/** Deletes the registration, by id where it is known, else whatever row carries the runner's name. */
+/**
+ * Deletes the registration, by id where it is known, else whatever row carries the runner's name. Where the forge cannot
+ * do it the row stays: it shows as offline, and its secret is known to nobody any more.
+ */
 export const deregister: Executor<"deregister"> = async (step, deps, context) => {
   const runner = recordOf(deps, step.runner);
   const target = deps.target(runner.target);
   const { registration } = runner;
   if (registration.phase === "active") {
-    await context.step("delete row", () => target.deleteRunner(registration.row, context.signal));
+    await context.step("delete row", () =>
+      target.deleteRunner(registration.row, context.signal).catch(leaveRow(runner, deps)),
+    );
   } else if (registration.phase === "pending") {
-    await context.step("delete lost rows", async () => {
-      for (const row of await target.runners(context.signal)) {
-        if (row.name === runner.name) await target.deleteRunner(row.row, context.signal);
-      }
-    });
+    await context.step("delete lost rows", () => deleteLostRows(runner, deps, context));
   }
   return [{ kind: "row-gone" }];
 };
+
+/** Deletes the rows of an earlier try. That an incomplete list has none proves nothing: then it fails, to be tried again. */
+async function deleteLostRows(runner: Runner, deps: ExecuteDeps, { signal }: StepContext): Promise<void> {
+  const target = deps.target(runner.target);
+  try {
+    const { items, complete } = await target.runners(signal);
+    const lost = items.filter(({ name }) => name === runner.name);
+    for (const { row } of lost) await target.deleteRunner(row, signal);
+    if (lost.length > 0 || complete) return;
+  } catch (error) {
+    leaveRow(runner, deps)(error);
+    return;
+  }
+  throw new FireteactError("FORGE_INCOMPLETE", "the forge's list of runners cannot be read to its end", {
+    hint: "Remove runners that are offline in the forge's settings.",
+  });
+}
+
+/** Targets of which it was said that rows stay. */
+const warned = new WeakSet<ForgeTarget>();
+
+/** Takes what the forge cannot do for done: trying it again would never end. */
+function leaveRow(runner: Runner, deps: ExecuteDeps): (error: unknown) => void {
+  return (error) => {
+    if (!(error instanceof FireteactError) || error.code !== "FORGE_UNSUPPORTED") throw error;
+    const target = deps.target(runner.target);
+    const level = warned.has(target) ? "debug" : "warn";
+    warned.add(target);
+    deps.log[level](
+      { target: target.key, runner: runner.id, name: runner.name, cause: describe(error) },
+      "the runner's row stays in the forge, as will those of others; remove what is offline there by hand",
+    );
+  };
+}
 
 /** Deletes a row that carries this host's id and that no record knows. */
 export const sweepRow: Executor<"sweep-row"> = async (step, deps, context) => {

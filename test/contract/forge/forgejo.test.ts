@@ -16,7 +16,7 @@ describe("the queue", () => {
   it("takes null for an empty list, and asks without labels from 15 on", async () => {
     const forge = await forgejo("15.0.1");
     forge.on(`GET ${RUNNERS}/jobs`, (_, response) => json(response, 200, null));
-    expect(await targetAt(forge.url).jobs(["ubuntu"], never)).toEqual([]);
+    expect((await targetAt(forge.url).jobs(["ubuntu"], never)).items).toEqual([]);
     expect(forge.seen.at(-1)?.query.has("labels")).toBe(false);
   });
 
@@ -24,7 +24,7 @@ describe("the queue", () => {
     const forge = await forgejo("11.0.3");
     forge.on("GET /api/v1/admin/runners/jobs", (_, response) => json(response, 200, []));
     const target = targetAt(forge.url, { scope: { kind: "instance" } });
-    await target.jobs(["ubuntu", "gpu"], never);
+    (await target.jobs(["ubuntu", "gpu"], never)).items;
     expect(forge.seen.at(-1)?.query.get("labels")).toBe("ubuntu,gpu");
     const newer = await forgejo("16.0.0");
     newer.on("GET /api/v1/admin/actions/runners/jobs", (_, response) => json(response, 200, []));
@@ -53,7 +53,7 @@ describe("the queue", () => {
       ]),
     );
     const target = targetAt(forge.url);
-    expect(await target.jobs([], never)).toEqual([
+    expect((await target.jobs([], never)).items).toEqual([
       {
         key: `${target.key}/5/2`,
         target: target.key,
@@ -100,7 +100,7 @@ describe("runners", () => {
       json(response, 200, all.slice((page - 1) * 2, page * 2), { "x-total-count": "4" });
     });
     const target = targetAt(forge.url, { scope: { kind: "instance" } });
-    expect(await target.runners(never)).toEqual([
+    expect((await target.runners(never)).items).toEqual([
       { target: target.key, row: 1, name: "vm-1", uuid: "uuid-1", online: true },
       { target: target.key, row: 2, name: "vm-2", uuid: "uuid-2", online: false },
       { target: target.key, row: 4, name: "vm-4", uuid: "uuid-4", online: true, ephemeral: true },

@@ -60,7 +60,7 @@ describe("jobs", () => {
       }),
     );
     const target = targetAt(forge.url);
-    expect(await target.jobs([], never)).toEqual([
+    expect((await target.jobs([], never)).items).toEqual([
       {
         key: `${target.key}/1/1`,
         target: target.key,
@@ -76,7 +76,7 @@ describe("jobs", () => {
       expect.objectContaining({ id: 2, status: "blocked", labels: [] }),
       expect.objectContaining({ id: 3, status: "running", runnerRow: 12, key: `${target.key}/3/2` }),
     ]);
-    const blocked = (await target.jobs([], never))[1];
+    const blocked = (await target.jobs([], never)).items[1];
     expect(blocked).not.toHaveProperty("queuedAt");
     expect(blocked).not.toHaveProperty("url");
     expect(forge.seen.at(-1)?.query.getAll("status")).toEqual(["queued", "waiting", "in_progress"]);
@@ -90,7 +90,7 @@ describe("jobs", () => {
       const ids = Array.from({ length: page < 4 ? 20 : 3 }, (_, index) => (page - 1) * 20 + index - (page - 1));
       json(response, 200, { total_count: 60, jobs: ids.map((id) => job(id + 1)) });
     });
-    const jobs = await targetAt(forge.url).jobs([], never);
+    const jobs = (await targetAt(forge.url).jobs([], never)).items;
     expect(new Set(jobs.map(({ id }) => id)).size).toBe(jobs.length);
     expect(jobs).toHaveLength(60);
   });
@@ -105,7 +105,7 @@ describe("jobs", () => {
     );
     const { log, lines } = readableLog();
     const target = targetAt(forge.url, { log });
-    for (const _ of [1, 2]) expect((await target.jobs([], never)).map(({ id }) => id)).toEqual([1]);
+    for (const _ of [1, 2]) expect((await target.jobs([], never)).items.map(({ id }) => id)).toEqual([1]);
     expect(lines().filter((line) => line.dropped === 3)).toHaveLength(1);
     expect(lines().every((line) => JSON.stringify(line).length < 1000)).toBe(true);
   });
@@ -136,7 +136,7 @@ describe("runners", () => {
     });
     forge.on(`DELETE ${RUNNERS}/9`, (_, response) => response.writeHead(204).end());
     const target = targetAt(forge.url);
-    const rows = await target.runners(never);
+    const rows = (await target.runners(never)).items;
     expect(rows).toHaveLength(51);
     expect(rows[0]).toEqual({ target: target.key, row: 1, name: "vm-1", online: true, ephemeral: true });
     await target.deleteRunner(9, never);

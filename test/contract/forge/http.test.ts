@@ -123,7 +123,7 @@ describe("tries", () => {
       tuning: { retryPause: 100 },
       onRequest: (report) => reports.push(report),
     });
-    expect(await target.jobs([], never)).toEqual([]);
+    expect((await target.jobs([], never)).items).toEqual([]);
     expect(slept).toHaveLength(3);
     for (const [index, pause] of slept.entries()) expect(pause).toBeLessThanOrEqual(100 * 2 ** index);
     expect(reports.map(({ operation, status }) => `${operation} ${status}`)).toEqual([
@@ -151,7 +151,7 @@ describe("tries", () => {
     const tokens = ["old-token", "secret-token"];
     let asked = 0;
     const target = targetAt(forge.url, { token: () => tokens[Math.min(asked++, 1)] ?? "" });
-    expect(await target.jobs([], never)).toEqual([]);
+    expect((await target.jobs([], never)).items).toEqual([]);
     const wrong = targetAt(forge.url, { token: () => "wrong-token" });
     expect(await failureOf(wrong.jobs([], never))).toMatchObject({ code: "FORGE_UNAUTHORIZED" });
     expect(forge.seen.filter(({ headers }) => headers.authorization === "token wrong-token")).toHaveLength(1);
@@ -219,8 +219,10 @@ describe("circuit", () => {
     });
     expect(forge.seen).toHaveLength(asked);
     broken = false;
-    await expect.poll(async () => await first.jobs([], never).catch(() => "open"), { interval: 10 }).toEqual([]);
-    expect(await second.jobs([], never)).toEqual([]);
+    await expect
+      .poll(async () => (await first.jobs([], never).catch(() => undefined))?.items, { interval: 10 })
+      .toEqual([]);
+    expect((await second.jobs([], never)).items).toEqual([]);
   });
 
   it("opens again when the probe fails, and ignores a wall clock that was set back", async () => {
@@ -249,7 +251,7 @@ describe("places", () => {
     const forge = await forgeWith(empty, "/git");
     const target = targetAt(`${forge.url}/`);
     expect(target.url).toBe(forge.url);
-    expect(await target.jobs([], never)).toEqual([]);
+    expect((await target.jobs([], never)).items).toEqual([]);
     expect(forge.seen.map(({ path }) => path)).toEqual(["/api/v1/version", PATH]);
   });
 

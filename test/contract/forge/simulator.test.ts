@@ -67,7 +67,7 @@ describe.each<[ForgeSimulatorOptions["flavour"], string]>([
     const repository = scope.kind === "user" ? "root/own" : "acme/site";
     await forge.pushWorkflow({ repository, yaml: WORKFLOW });
     const target = at(scope);
-    const jobs = await target.jobs([], never);
+    const jobs = (await target.jobs([], never)).items;
     const queued = jobs.filter(({ status }) => status === "queued");
     expect(queued.map(({ name }) => name).toSorted()).toEqual(["build", "lint"]);
     expect(queued.find(({ name }) => name === "build")?.labels).toEqual(["linux", "gpu"]);
@@ -79,14 +79,14 @@ describe.each<[ForgeSimulatorOptions["flavour"], string]>([
     }
 
     const registration = await target.register({ name: "vm-1", labels: ["linux:host"] }, never);
-    const rows = await target.runners(never);
+    const rows = (await target.runners(never)).items;
     expect(rows).toMatchObject([{ target: target.key, row: registration.row, name: "vm-1", ephemeral: true }]);
 
     const engine = createRunnerClient({ baseUrl: forge.url, uuid: registration.uuid, token: registration.token });
     await engine.runner.declare({ version: "test", labels: ["linux"] });
     const { task } = await engine.runner.fetchTask({});
     expect(task).toBeDefined();
-    const running = (await target.jobs([], never)).filter(({ status }) => status === "running");
+    const running = (await target.jobs([], never)).items.filter(({ status }) => status === "running");
     expect(running.map(({ name }) => name)).toEqual(["lint"]);
     if (flavour === "gitea") expect(running[0]?.runnerRow).toBe(registration.row);
 
@@ -126,8 +126,8 @@ describe("older versions", () => {
     const { forge, at } = await place({ flavour: "forgejo", version: version + FORGEJO });
     await forge.pushWorkflow({ repository: "acme/site", yaml: WORKFLOW });
     for (const scope of [ORG, { kind: "instance" } as const]) {
-      expect((await at(scope).jobs(["linux"], never)).map(({ name }) => name)).toEqual(["lint"]);
-      expect((await at(scope).jobs(["linux", "gpu"], never)).map(({ name }) => name)).toEqual(["build", "lint"]);
+      expect((await at(scope).jobs(["linux"], never)).items.map(({ name }) => name)).toEqual(["lint"]);
+      expect((await at(scope).jobs(["linux", "gpu"], never)).items.map(({ name }) => name)).toEqual(["build", "lint"]);
     }
   });
 });
@@ -148,7 +148,7 @@ describe("a forge in trouble", () => {
       const target = at(ORG);
       for (let index = 0; index < 120; index++) await target.register({ name: `vm-${index}`, labels: [] }, never);
       forge.behaviours.pageDrift = true;
-      const rows = await target.runners(never);
+      const rows = (await target.runners(never)).items;
       expect(new Set(rows.map(({ row }) => row)).size).toBe(rows.length);
       expect(rows).toHaveLength(120);
     }
@@ -166,7 +166,7 @@ describe("a forge in trouble", () => {
       { kind: "drop-reply" },
     ] as const) {
       forge.faults.add({ fault, match, times: 1 });
-      expect(await target.jobs([], never), fault.kind).toHaveLength(3);
+      expect((await target.jobs([], never)).items, fault.kind).toHaveLength(3);
     }
     for (const kind of ["html", "bad-json"] as const) {
       forge.faults.add({ fault: { kind }, match, times: 1 });
@@ -176,7 +176,7 @@ describe("a forge in trouble", () => {
     expect(await failureOf(target.register({ name: "lost", labels: [] }, never))).toMatchObject({
       facts: { sent: true },
     });
-    expect((await target.runners(never)).map(({ name }) => name)).toEqual(["lost"]);
+    expect((await target.runners(never)).items.map(({ name }) => name)).toEqual(["lost"]);
   });
 
   it.each<[ForgeScope["kind"], string[], string]>([
@@ -231,7 +231,7 @@ it("reads the webhooks that the simulator sends, in any order and twice", async 
     .deliveries()
     .map(({ headers, body }) => reader.read(new Headers(headers), Buffer.from(body)));
   expect(read.map(({ kind }) => kind).toSorted()).toEqual(["blocked", "queued", "queued"]);
-  const polled = await target.jobs([], never);
+  const polled = (await target.jobs([], never)).items;
   const pushed = read.flatMap(({ jobs }) => jobs);
   expect(pushed.toSorted((a, b) => a.id - b.id)).toEqual(polled.toSorted((a, b) => a.id - b.id));
   const again = forge.webhooks

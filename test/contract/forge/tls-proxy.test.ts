@@ -40,7 +40,7 @@ async function useAll(started: StrictForge, url: string, options: Partial<ForgeT
   };
   serveRegister(started, behaviour);
   const target = targetAt(url, options);
-  expect(await target.jobs([], never)).toEqual([]);
+  expect((await target.jobs([], never)).items).toEqual([]);
   expect(await target.register({ name: "vm", labels: ["x:host"] }, never)).toMatchObject({ row: 1 });
 }
 

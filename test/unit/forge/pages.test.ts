@@ -1,6 +1,5 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createLogger, silentLogger } from "../../../src/base/log.ts";
 import { readPages } from "../../../src/forge/pages.ts";
 
 const key = (item: number): number => item;
@@ -15,9 +14,9 @@ describe("readPages", () => {
             const items = all.slice((page - 1) * size, page * size);
             return { items, raw: items.length, ...(tellsTotal ? { total: count } : {}) };
           },
-          { what: "numbers", key, log: silentLogger },
+          { key },
         );
-        expect(found).toEqual(all);
+        expect(found).toEqual({ items: all, complete: true });
       }),
     );
   });
@@ -33,9 +32,10 @@ describe("readPages", () => {
         const items = list.slice((page - 1) * 50, page * 50);
         return { items, raw: items.length, total: 100 };
       },
-      { what: "numbers", key, log: silentLogger },
+      { key },
     );
-    expect(found.toSorted((a, b) => a - b)).toEqual(before);
+    expect(found.items.toSorted((a, b) => a - b)).toEqual(before);
+    expect(found.complete).toBe(true);
   });
 
   it("ends at a server that gives the same page again and again", async () => {
@@ -46,25 +46,36 @@ describe("readPages", () => {
           requests++;
           return { items: [1, 2], raw: 2, ...(total === undefined ? {} : { total }) };
         },
-        { what: "numbers", key, log: silentLogger, maxPages: 10 },
+        { key, maxPages: 10 },
       );
-      expect(found).toEqual([1, 2]);
+      expect(found).toEqual({ items: [1, 2], complete: total === undefined });
       expect(requests).toBeLessThanOrEqual(10);
     }
   });
 
-  it("stops at the cap and says so", async () => {
-    const lines: string[] = [];
-    const log = createLogger("warn", { write: (line) => lines.push(line) });
-    const found = await readPages(async (page) => ({ items: [page], raw: 1, total: 1000 }), {
-      what: "jobs",
-      key,
-      log,
-      maxPages: 5,
-    });
-    expect(found).toEqual([1, 2, 3, 4, 5]);
-    expect(lines).toHaveLength(1);
-    expect(JSON.parse(lines[0] ?? "")).toMatchObject({ list: "jobs", read: 5, total: 1000 });
+  it("stops at the cap, which makes the list incomplete, with and without a total", async () => {
+    for (const total of [{}, { total: 1000 }]) {
+      let requests = 0;
+      const fetchPage = async (page: number) => {
+        requests++;
+        return { items: [page], raw: 1, ...total };
+      };
+      expect(await readPages(fetchPage, { key, maxPages: 5 })).toEqual({ items: [1, 2, 3, 4, 5], complete: false });
+      expect(requests).toBe(5);
+    }
+  });
+
+  it("is incomplete when something is still missing after three readings", async () => {
+    let requests = 0;
+    const found = await readPages(
+      async (page) => {
+        requests++;
+        return { items: page === 1 ? [1, 2] : [], raw: page === 1 ? 2 : 0, total: 3 };
+      },
+      { key },
+    );
+    expect(found).toEqual({ items: [1, 2], complete: false });
+    expect(requests).toBe(6);
   });
 
   it("counts unreadable elements as seen", async () => {
@@ -74,9 +85,9 @@ describe("readPages", () => {
         requests++;
         return { items: [1], raw: 3, total: 3 };
       },
-      { what: "numbers", key, log: silentLogger },
+      { key },
     );
-    expect(found).toEqual([1]);
+    expect(found).toEqual({ items: [1], complete: true });
     expect(requests).toBe(1);
   });
 });
