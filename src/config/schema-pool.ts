@@ -15,7 +15,7 @@ const runnerSchema = z.strictObject({
   imagePullPolicy: z
     .enum(["Always", "IfNotPresent", "Never"])
     .default("IfNotPresent")
-    .describe("When the image is pulled."),
+    .describe("When the image is pulled; images that are built here are brought up to date at each start."),
 });
 
 const firecrackerSchema = z.strictObject({
