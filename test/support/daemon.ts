@@ -39,6 +39,8 @@ export interface Host {
   daemon(): Daemon;
   /** Waits until a daemon of this host answers and its pools are usable. */
   serving(): Promise<Daemon>;
+  /** Waits until `condition` holds; fails with what was expected and what the daemons said. */
+  until(expected: string, condition: () => boolean | Promise<boolean>): Promise<void>;
   /** What is left of sandboxes: directories, disks and processes that name this host's directory. */
   leftovers(): string[];
 }
@@ -61,6 +63,7 @@ export async function createHost(over: Record<string, unknown> = {}): Promise<Ho
       stringify({
         gitea: { instanceURL: forge.url, apiToken: token, runnerScope: "instance" },
         pollInterval: "1s",
+        logLevel: "debug",
         server: { address: `127.0.0.1:${ports[0]}`, metricsAddress: `127.0.0.1:${ports[1]}` },
         pools: [FAKE_POOL],
         ...over,
@@ -99,6 +102,13 @@ export async function createHost(over: Record<string, unknown> = {}): Promise<Ho
       });
       return started;
     },
+    until: async (expected, condition) => {
+      try {
+        await until(expected, condition);
+      } catch (error) {
+        throw new Error(daemons.map((each) => each.output()).join("\n--- the next daemon ---\n"), { cause: error });
+      }
+    },
     leftovers: () => [
       ...list(join(places.run, "sandboxes")),
       ...list(join(places.state, "disks")),
@@ -107,12 +117,7 @@ export async function createHost(over: Record<string, unknown> = {}): Promise<Ho
   };
 }
 
-/** Waits until `condition` holds; fails with what was expected. */
-export async function until(
-  expected: string,
-  condition: () => boolean | Promise<boolean>,
-  timeout = 30_000,
-): Promise<void> {
+async function until(expected: string, condition: () => boolean | Promise<boolean>, timeout = 30_000): Promise<void> {
   const end = performance.now() + timeout;
   while (!(await condition())) {
     if (performance.now() > end) throw new Error(`not within ${timeout} ms: ${expected}`);

@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { createHost, type Daemon, type Host, until } from "../../support/daemon.ts";
+import { createHost, type Daemon, type Host } from "../../support/daemon.ts";
 import { FAKE_POOL } from "../../support/orchestrator.ts";
 
 const ENOUGH = () => AbortSignal.timeout(40_000);
@@ -21,9 +21,9 @@ async function waitingJobs(host: Host, names: string[]) {
 }
 
 const isEmpty = async (host: Host, daemon: Daemon) => {
-  await until("no record is left", async () => (await daemon.runners()).length === 0);
-  await until("no row is left", () => host.forge.runners("existing").length === 0);
-  await until("nothing is left on the host", () => host.leftovers().length === 0);
+  await host.until("no record is left", async () => (await daemon.runners()).length === 0);
+  await host.until("no row is left", () => host.forge.runners("existing").length === 0);
+  await host.until("nothing is left on the host", () => host.leftovers().length === 0);
 };
 
 const once = (host: Host) =>
@@ -46,11 +46,14 @@ describe("the daemon as a process", () => {
     const host = await createHost();
     const first = await host.serving();
     const { run, go, allRun } = await waitingJobs(host, ["one", "two", "three"]);
-    await until("all run", allRun);
+    await host.until("all run", allRun);
     first.process.kill("SIGKILL");
     expect(await first.exit).toEqual({ code: null, signal: "SIGKILL" });
     const second = await host.serving();
-    await until("they are known", async () => (await second.runners()).filter((r) => r.status === "busy").length === 3);
+    await host.until(
+      "they are known",
+      async () => (await second.runners()).filter((r) => r.status === "busy").length === 3,
+    );
     go();
     expect(await run.finished(ENOUGH())).toEqual({ one: "success", two: "success", three: "success" });
     await isEmpty(host, second);
@@ -64,7 +67,7 @@ describe("the daemon as a process", () => {
     for (let round = 0; round < 3; round++) {
       const rows = host.forge.runners("all").length;
       const daemon = host.daemon();
-      await until(
+      await host.until(
         "it registers another",
         () => host.forge.runners("all").length > rows || daemon.process.exitCode !== null,
       );
@@ -82,7 +85,7 @@ describe("the daemon as a process", () => {
     const host = await createHost({ shutdown: "detach" });
     const first = await host.serving();
     const { run, go, allRun } = await waitingJobs(host, ["one"]);
-    await until("it runs", allRun);
+    await host.until("it runs", allRun);
     const asked = performance.now();
     first.process.kill("SIGTERM");
     expect(await first.exit).toEqual({ code: 0, signal: null });
@@ -98,10 +101,10 @@ describe("the daemon as a process", () => {
     const host = await createHost({ shutdown: "drain", pools: [{ ...FAKE_POOL, minIdle: 1 }] });
     const daemon = await host.serving();
     const { run, go, allRun } = await waitingJobs(host, ["one"]);
-    await until("it runs", allRun);
+    await host.until("it runs", allRun);
     daemon.process.kill("SIGTERM");
     const { run: other } = await waitingJobs(host, ["other"]);
-    await until("only the busy one is left", async () => (await daemon.runners()).length === 1);
+    await host.until("only the busy one is left", async () => (await daemon.runners()).length === 1);
     go();
     expect(await run.finished(ENOUGH())).toEqual({ one: "success" });
     expect(await daemon.exit).toEqual({ code: 0, signal: null });
@@ -114,7 +117,7 @@ describe("the daemon as a process", () => {
     const host = await createHost({ shutdown: "kill" });
     const daemon = await host.serving();
     const { allRun } = await waitingJobs(host, ["one"]);
-    await until("it runs", allRun);
+    await host.until("it runs", allRun);
     daemon.process.kill("SIGTERM");
     expect(await daemon.exit).toEqual({ code: 0, signal: null });
     expect(host.leftovers()).toEqual([]);
@@ -126,10 +129,10 @@ describe("the daemon as a process", () => {
     const daemon = await host.serving();
     writeFileSync(host.config, "pools: [");
     daemon.process.kill("SIGHUP");
-    await until("it says so", () => daemon.output().includes("the old one stays in force"));
+    await host.until("it says so", () => daemon.output().includes("the old one stays in force"));
     host.configure({ pools: [{ ...FAKE_POOL, name: "other" }], server: { address: "127.0.0.1:1" } });
     daemon.process.kill("SIGHUP");
-    await until("it says so", () => daemon.output().includes("configuration read again"));
+    await host.until("it says so", () => daemon.output().includes("configuration read again"));
     const { body } = await daemon.call("GET", "/api/v1/pools");
     expect(body).toContain('"name":"other"');
     expect(daemon.output()).toContain("takes effect at the next restart");
@@ -142,7 +145,7 @@ describe("a daemon that cannot serve", () => {
     const first = await host.serving();
     const second = host.daemon();
     expect((await second.exit).code).toBe(1);
-    expect(second.output()).toMatch(/^fireteact: another fireteact works on .*\n {2}stop it first/s);
+    expect(second.output()).toMatch(/^fireteact: another fireteact works on .*\n {2}> stop it first/s);
     expect((await first.call("GET", "/health")).status).toBe(200);
     expect(first.process.exitCode).toBe(null);
   });
