@@ -7,8 +7,11 @@ import { isConfirmed } from "./verdict.ts";
 export function sweep(survey: Survey, draft: Draft): void {
   const { strays, runners, forges } = survey.input;
   if (strays.sandboxes.length === 0 && strays.rows.length === 0) return;
-  // Only a forge that was read can tell which sandbox has a job.
-  const forgesAnswer = Object.values(forges).every(({ health }) => health === "ok");
+  // Only a forge that was read can tell which sandbox has a job, and only its rows tell whose a running job is.
+  const forgesAnswer = Object.values(forges).every(
+    ({ health, rows, jobs }) =>
+      health === "ok" && (rows !== undefined || !jobs.some((job) => job.status === "running")),
+  );
   const known = new Set(runners.filter((runner) => runner.sandbox.phase !== "gone").map((runner) => runner.hex));
   const working = hexesOfRunningJobs(survey);
   for (const { driver, hex } of strays.sandboxes) {

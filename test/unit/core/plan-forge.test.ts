@@ -227,6 +227,15 @@ describe("what no record knows", () => {
       given: { strays: strays(2), memory: suspecting(`${hex(9)} sandbox`, 1), forges: frozen() },
       expected: [],
     },
+    {
+      what: "a sandbox stays while something runs and no rows tell on which runner",
+      given: {
+        strays: strays(2),
+        memory: suspecting(`${hex(9)} sandbox`, 1),
+        forges: { [T]: forge({ jobs: [running(7, 9)], rowsRead: 0 }) },
+      },
+      expected: [],
+    },
     { what: "a row seen once stays", given: { strays: strayRow, forges: rowsRead(5) }, expected: [] },
     {
       what: "a row seen twice goes",

@@ -1,0 +1,101 @@
+import { describe, expect, it } from "vitest";
+import { systemClock } from "../../../src/base/clock.ts";
+import { silentLogger } from "../../../src/base/log.ts";
+import type { Job } from "../../../src/core/types.ts";
+import { capabilitiesOf } from "../../../src/forge/capabilities.ts";
+import type { ForgeTarget } from "../../../src/forge/port.ts";
+import { watchForge } from "../../../src/orchestrator/observe.ts";
+import { eventually } from "../../support/orchestrator.ts";
+import { job, T } from "../core/build.ts";
+
+/** A forge whose answers the test holds back and gives. */
+function heldForge() {
+  const asked: ((jobs: Job[]) => void)[] = [];
+  let isOver = false;
+  const target: ForgeTarget = {
+    key: T,
+    url: "https://forge.test",
+    scope: { kind: "instance" },
+    capabilities: () => Promise.resolve(capabilitiesOf({ flavour: "gitea", text: "1.25.0", numbers: [1, 25, 0] })),
+    refresh: () => {},
+    jobs: () =>
+      new Promise((resolve) => {
+        const answer = (items: Job[]) => resolve({ items, complete: true });
+        if (isOver) answer([]);
+        else asked.push(answer);
+      }),
+    runners: () => Promise.resolve({ items: [], complete: true }),
+    register: () => Promise.reject(new Error("not here")),
+    deleteRunner: () => Promise.resolve(),
+    disableRunner: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  };
+  const watcher = watchForge({
+    target,
+    hostId: "abc123",
+    labels: () => [],
+    describeMode: ({ version }) => `Gitea ${version}: full service`,
+    interval: 5,
+    clock: systemClock,
+    log: silentLogger,
+    wake: () => {},
+    emit: () => {},
+  });
+  const read = async (number: number, jobs: Job[]) => {
+    await eventually(`read ${number} is asked`, () => asked.length >= number);
+    asked[number - 1]?.(jobs);
+    await eventually(`read ${number} is taken in`, () => watcher.view().jobsRead >= number);
+  };
+  const shown = () => watcher.view().jobs.map(({ id, status }) => `${id} ${status}`);
+  const asks = (number: number) => eventually(`read ${number} is asked`, () => asked.length >= number);
+  const stop = async () => {
+    isOver = true;
+    for (const answer of asked) answer([]);
+    await watcher.stop();
+  };
+  return { watcher, read, asks, shown, stop };
+}
+
+describe("what a webhook says and what a read says", () => {
+  it("a job that a webhook brought stays, although a read that began before does not show it", async () => {
+    const { watcher, read, asks, shown, stop } = heldForge();
+    await asks(1);
+    watcher.observe(job(1), false);
+    await read(1, []);
+    expect(shown()).toEqual(["1 queued"]);
+    await read(2, []);
+    expect(shown()).toEqual([]);
+    await stop();
+  });
+
+  it("a job that ended stays away, although a read that began before shows it", async () => {
+    const { watcher, read, asks, shown, stop } = heldForge();
+    await read(1, [job(1)]);
+    await asks(2);
+    watcher.observe(job(1), true);
+    await read(2, [job(1)]);
+    expect(shown()).toEqual([]);
+    await stop();
+  });
+
+  it("a job that was picked is not queued again by a read that began before", async () => {
+    const { watcher, read, asks, shown, stop } = heldForge();
+    await read(1, [job(1)]);
+    await asks(2);
+    watcher.observe(job(1, { status: "running" }), false);
+    await read(2, [job(1)]);
+    expect(shown()).toEqual(["1 running"]);
+    await stop();
+  });
+
+  it("a job keeps the time at which it was first seen", async () => {
+    const { watcher, read, stop } = heldForge();
+    await read(1, [job(1)]);
+    const { since, at } = watcher.view().jobs[0] ?? {};
+    watcher.observe(job(1), false);
+    await read(2, [job(1)]);
+    expect(watcher.view().jobs[0]).toMatchObject({ since, at });
+    expect(watcher.health().mode).toBe("Gitea 1.25.0: full service");
+    await stop();
+  });
+});
