@@ -1,9 +1,11 @@
+import { existsSync } from "node:fs";
 import { actionOf, defineCommand, textOption } from "./command.ts";
-import { placesFromEnvironment } from "./places.ts";
+import { DEFAULT_CONFIG, placesFromEnvironment } from "./places.ts";
 import { duration, table } from "./render/table.ts";
 
 interface ImageResult {
-  built?: { name: string; digest: string; changed: boolean; mebibytes: number; milliseconds: number };
+  /** `config` is the file whose guest section the image has; absent without one. */
+  built?: { name: string; digest: string; changed: boolean; mebibytes: number; milliseconds: number; config?: string };
   images?: { digest: string; kernel: string; rootfs: string }[];
 }
 
@@ -12,7 +14,10 @@ export const image = defineCommand<ImageResult>({
   summary: "build the guest image, or list the images",
   args: [{ name: "[action]", description: "list (default) or build" }],
   options: [
-    { flags: "-c, --config <file>", description: "configuration whose guest section the image is built with" },
+    {
+      flags: "-c, --config <file>",
+      description: `configuration whose guest section the image is built with (default ${DEFAULT_CONFIG}, if it exists)`,
+    },
     { flags: "--name <name>", description: "name of the image: pools name it local:NAME", default: "default" },
     { flags: "--refresh", description: "fetch the current kernel and packages even when nothing else changed" },
   ],
@@ -28,7 +33,8 @@ export const image = defineCommand<ImageResult>({
       import("../serve/programs.ts"),
     ]);
     const name = textOption(context, "name") ?? "default";
-    const file = textOption(context, "config");
+    const file = configOf(textOption(context, "config"));
+    context.progress(file === undefined ? "without a configuration" : `with the guest settings of ${file}`);
     const guest =
       file === undefined ? undefined : (await import("../config/load.ts")).loadConfig(file, process.env).settings.guest;
     const refresh = context.options["refresh"] === true;
@@ -47,13 +53,15 @@ export const image = defineCommand<ImageResult>({
         changed: built.changed,
         mebibytes: Math.round(built.bytes / 2 ** 20),
         milliseconds: Math.round(built.milliseconds),
+        ...(file === undefined ? {} : { config: file }),
       },
     };
   },
   render: ({ built, images = [] }) => {
     if (built !== undefined) {
       const what = built.changed ? `built in ${duration(built.milliseconds)}` : "is up to date";
-      return `image local:${built.name} ${what}: ${built.mebibytes} MiB, ${built.digest}`;
+      const made = built.config === undefined ? "without a configuration" : `with the settings of ${built.config}`;
+      return `image local:${built.name} ${what}, ${made}: ${built.mebibytes} MiB, ${built.digest}`;
     }
     if (images.length === 0) return "there is no image yet; build one with 'fireteact image build'";
     return table(
@@ -62,3 +70,8 @@ export const image = defineCommand<ImageResult>({
     );
   },
 });
+
+/** What is named, or else what the daemon reads, so that both make the same image; undefined where there is neither. */
+export function configOf(named: string | undefined, usual: string = DEFAULT_CONFIG): string | undefined {
+  return named ?? (existsSync(usual) ? usual : undefined);
+}

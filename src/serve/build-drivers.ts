@@ -4,8 +4,8 @@ import type { Places } from "../base/names.ts";
 import type { Settings } from "../core/settings.ts";
 import type { DriverName } from "../core/types.ts";
 import { buildImage } from "../image/build/build.ts";
-import type { RootDisks } from "../image/port.ts";
-import { createImages } from "../image/store/images.ts";
+import type { Images, RootDisks } from "../image/port.ts";
+import { createImages, type LocalImages } from "../image/store/images.ts";
 import { createRootDisks } from "../image/store/root-disks.ts";
 import { createMetadataPublisher } from "../metadata/publisher.ts";
 import { createEmbeddedNetwork } from "../network/embedded/network.ts";
@@ -13,6 +13,7 @@ import type { Network } from "../network/port.ts";
 import { createFakeDriver } from "../sandbox/fake/driver.ts";
 import type { SandboxDriver } from "../sandbox/port.ts";
 import { createQemuDriver, type QemuPool } from "../sandbox/qemu/driver.ts";
+import { createImageUpdates, DEFAULT_IMAGE } from "./image-updates.ts";
 import { agentCommand, imageSources } from "./programs.ts";
 
 interface BuildDeps {
@@ -38,24 +39,37 @@ export interface Drivers {
 export function buildDrivers(deps: BuildDeps): Drivers {
   const byName = new Map<DriverName, SandboxDriver>();
   const names = new Set([...deps.settings().pools.map((pool) => pool.driver), ...deps.inUse]);
+  const images = hostImages(deps);
   let network: Network | undefined;
   if (names.has("fake")) byName.set("fake", createFakeDriver({ ...deps, command: fakeCommand }));
   if (names.has("qemu")) {
     const { subnet, dns } = deps.settings().network;
     network = createEmbeddedNetwork({ ...deps, subnet, nameservers: dns });
-    byName.set("qemu", qemuDriver(deps, network));
+    byName.set("qemu", qemuDriver(deps, network, images));
   }
+  const update = byName.has("qemu") ? createImageUpdates({ ...deps, images }) : undefined;
   return {
     byName,
-    apply: async () => await network?.allow({ allow: alwaysReachable(deps.settings()) }),
+    apply: async () => {
+      const updated = update?.begin();
+      await network?.allow({ allow: alwaysReachable(deps.settings()) });
+      await updated;
+    },
     close: async (options) => {
+      await update?.stop();
       for (const driver of byName.values()) await driver.close();
       await network?.close(options);
     },
   };
 }
 
-function qemuDriver(deps: BuildDeps, network: Network): SandboxDriver {
+const hostImages = ({ places, settings }: BuildDeps): LocalImages =>
+  createImages({
+    places,
+    build: (name, signal, progress) => buildImage(imageSources(settings().guest), { places, signal, progress, name }),
+  });
+
+function qemuDriver(deps: BuildDeps, network: Network, images: Images): SandboxDriver {
   const { places, clock } = deps;
   // Pools with disks of one size share what is made once for them.
   const disks = new Map<number, RootDisks>();
@@ -64,11 +78,6 @@ function qemuDriver(deps: BuildDeps, network: Network): SandboxDriver {
     disks.set(sizeMib, known);
     return known;
   };
-  const images = createImages({
-    places,
-    build: (name, signal, progress) =>
-      buildImage(imageSources(deps.settings().guest), { places, signal, progress, name }),
-  });
   return createQemuDriver({
     ...deps,
     pools: () => qemuPools(deps.settings(), disksOf),
@@ -77,9 +86,6 @@ function qemuDriver(deps: BuildDeps, network: Network): SandboxDriver {
     metadata: createMetadataPublisher({ network, clock }),
   });
 }
-
-/** Image of pools that name none. */
-const DEFAULT_IMAGE = "local:default";
 
 function qemuPools(settings: Settings, disksOf: (sizeMib: number) => RootDisks): Map<string, QemuPool> {
   const pools = new Map<string, QemuPool>();

@@ -20,7 +20,7 @@ import { removeUnused } from "./clean.ts";
 import { buildInitrd, readBusybox } from "./initrd.ts";
 import { fileSha256, sha256, treeManifest } from "./manifest.ts";
 import { packExt4 } from "./pack.ts";
-import { applyTop, type TopSources, topFiles, topKey } from "./top.ts";
+import { applyTop, isMissing, type TopSources, topFiles, topKey, WHOLE_PROGRAM } from "./top.ts";
 
 /** What an image is made of. */
 export interface ImageSources extends TopSources {
@@ -88,7 +88,8 @@ async function buildLocked(
   const files = await topFiles(sources);
   const spec = baseSpec(sources.packages, sources.mirror);
   const busybox = await readBusybox();
-  const init = await readFile(join(sources.files, "initrd", "init"));
+  const initFile = join(sources.files, "initrd", "init");
+  const init = await readFile(initFile).catch(isMissing(initFile, WHOLE_PROGRAM));
   const kernel = await guestKernel({ places, signal, progress, refresh });
   const top = await topKey(files);
   await removeUnused(places);

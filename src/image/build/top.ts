@@ -72,7 +72,7 @@ export async function topFiles(sources: TopSources): Promise<Placed[]> {
 }
 
 async function staticFiles(root: string): Promise<Placed[]> {
-  const paths = (await readdir(root, { recursive: true })).toSorted();
+  const paths = (await readdir(root, { recursive: true }).catch(isMissing(root, WHOLE_PROGRAM))).toSorted();
   const placed: Placed[] = [];
   for (const target of paths) {
     const file = join(root, target);
@@ -93,13 +93,19 @@ export async function topKey(files: readonly Placed[]): Promise<string> {
 }
 
 async function hashInput(file: string): Promise<string> {
-  return fileSha256(file).catch((error: unknown) => {
+  return fileSha256(file).catch(isMissing(file, "Build the program first: npm run build"));
+}
+
+/** Hint where a file is missing that came with the program. */
+export const WHOLE_PROGRAM = "Install the whole program: its folder images/ belongs beside its folder dist/";
+
+/** Names what is missing, for people; every other error is thrown again. */
+export function isMissing(path: string, hint: string): (error: unknown) => never {
+  return (error) => {
     if (systemCode(error) !== "ENOENT") throw error;
-    throw new FireteactError("IMAGE_INPUT", `${file} is missing, which goes into the guest image`, {
-      hint: "Build the program first: npm run build",
-      cause: error,
-    });
-  });
+    const message = `${path} is missing, which goes into the guest image`;
+    throw new FireteactError("IMAGE_INPUT", message, { hint, cause: error });
+  };
 }
 
 /** Puts the layer into an unpacked base. */

@@ -9,29 +9,51 @@ import { imagesDirectory, localName, readRecord, readReference, toImage } from "
 export interface ImagesOptions {
   places: Places;
   /**
-   * Builds the image of that name when it is not here; without it a missing image is an error that says how to build.
+   * Builds the image of that name from the sources as they are now, or finds that it is up to date. Called when an image
+   * is not here, and for the default one at its first use and after every `recheck`. Without it a missing image is an
+   * error that says how to build.
    */
   build?: (name: string, signal: AbortSignal, progress: (line: string) => void) => Promise<BuiltImage>;
 }
 
+export interface LocalImages extends Images {
+  /** Says that the sources may have changed: the default image is brought up to date at its next use. */
+  recheck(): void;
+}
+
+/** The image that follows the program and its configuration. One of another name belongs to whoever built it. */
+const FOLLOWING = "default";
+
 /** The images of this host, kept under `<state>/images/`. */
-export function createImages({ places, build }: ImagesOptions): Images {
+export function createImages({ places, build }: ImagesOptions): LocalImages {
   const running = new Map<string, Promise<GuestImage>>();
+  /** Counts the sources that there have been, and which of them the default image was last compared with. */
+  let sources = 1;
+  let compared = 0;
 
   async function find(name: string, signal: AbortSignal, progress: (line: string) => void): Promise<GuestImage> {
-    const record = await readReference(places, name);
+    const isDue = build !== undefined && name === FOLLOWING && compared !== sources;
+    const record = isDue ? undefined : await readReference(places, name);
     if (record !== undefined) return toImage(places, record);
     if (build === undefined) throw notHere(name);
-    return (await build(name, signal, progress)).image;
+    const present = sources;
+    const { image } = await build(name, signal, progress);
+    if (name === FOLLOWING) compared = Math.max(compared, present);
+    return image;
   }
 
   return {
+    recheck() {
+      sources++;
+    },
+
     async resolve(reference, signal, progress) {
       const name = localName(reference);
       if (name === undefined) throw notLocal(reference);
       // Callers at the same time share one build. It ends with the first one's signal; the others may ask again.
-      const shared = running.get(name) ?? find(name, signal, progress).finally(() => running.delete(name));
-      running.set(name, shared);
+      const key = `${name} ${sources}`;
+      const shared = running.get(key) ?? find(name, signal, progress).finally(() => running.delete(key));
+      running.set(key, shared);
       return await shared;
     },
 

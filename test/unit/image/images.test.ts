@@ -104,6 +104,63 @@ describe("the images of a host", () => {
     expect(builds).toBe(2);
   });
 
+  it("follow the program and its settings: the default one at its first use and when they may have changed", async () => {
+    const state = await temporaryDirectory();
+    const places = { state, run: state };
+    for (const name of ["default", "own"]) await writeReference(places, name, DIGEST);
+    await placeImage(state);
+    const built: string[] = [];
+    let failure: Error | undefined;
+    const images = createImages({
+      places,
+      build: async (name) => {
+        built.push(name);
+        if (failure !== undefined) throw failure;
+        const [image] = await createImages({ places }).list();
+        if (image === undefined) throw new Error("no image");
+        return { image, changed: false, bytes: 1, milliseconds: 1 };
+      },
+    });
+    const resolve = (name: string) => images.resolve(name, signal, progress);
+    await Promise.all(["default", "local:default", "own"].map(resolve));
+    await resolve("default");
+    expect(built).toEqual(["default"]);
+    images.recheck();
+    failure = new Error("a certificate cannot be read");
+    await expect(resolve("default")).rejects.toThrow(failure);
+    failure = undefined;
+    await Promise.all(["default", "own"].map(resolve));
+    await resolve("default");
+    expect(built).toEqual(["default", "default", "default"]);
+  });
+
+  it("are looked at again when the sources changed while they were built", async () => {
+    const state = await temporaryDirectory();
+    const places = { state, run: state };
+    await placeImage(state);
+    await writeReference(places, "default", DIGEST);
+    const finish: (() => void)[] = [];
+    const images = createImages({
+      places,
+      build: async () => {
+        await new Promise<void>((resolve) => finish.push(resolve));
+        const [image] = await createImages({ places }).list();
+        if (image === undefined) throw new Error("no image");
+        return { image, changed: true, bytes: 1, milliseconds: 1 };
+      },
+    });
+    const resolve = () => images.resolve("default", signal, progress);
+    const older = resolve();
+    images.recheck();
+    const newer = resolve();
+    await expect.poll(() => finish.length).toBe(2);
+    // The newer one ends first: what the older one finds then is not the newest.
+    for (const end of finish.toReversed()) end();
+    await Promise.all([older, newer]);
+    await resolve();
+    expect(finish).toHaveLength(2);
+  });
+
   it("have names that cannot lead out of their directory", () => {
     expect(["local:a", "a.b-c_1", "A", "..", "a/b", "", "local:", "x".repeat(65)].map(localName)).toEqual([
       "a",

@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import { FireteactError } from "../../../src/base/errors.ts";
+import { createLogger } from "../../../src/base/log.ts";
+import type { PoolSettings } from "../../../src/core/settings.ts";
+import type { BuiltImage } from "../../../src/image/build/build.ts";
+import { createImages } from "../../../src/image/store/images.ts";
+import { createImageUpdates } from "../../../src/serve/image-updates.ts";
+import { temporaryDirectory } from "./temporary.ts";
+
+const IMAGE = {
+  digest: "sha256:1",
+  rootfs: "r",
+  rootfsType: "ext4" as const,
+  kernel: "k",
+  initrd: "i",
+  kernelVersion: "6",
+};
+const BUILT: BuiltImage = { image: IMAGE, changed: true, bytes: 1, milliseconds: 1 };
+
+async function host(pool: object, build: (signal: AbortSignal) => Promise<BuiltImage>) {
+  const state = await temporaryDirectory();
+  const built: string[] = [];
+  const images = createImages({
+    places: { state, run: state },
+    build: (name, signal) => {
+      built.push(name);
+      return build(signal);
+    },
+  });
+  const lines: Record<string, unknown>[] = [];
+  const log = createLogger("info", { write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>) });
+  const pools = [{ name: "a", ...pool } as PoolSettings];
+  return { built, images, lines, updates: createImageUpdates({ settings: () => ({ pools }), images, log }) };
+}
+
+describe("the default image", () => {
+  it.each([{ qemu: {} }, { qemu: {}, image: "default" }, { qemu: {}, image: "local:default" }])(
+    "is brought up to date after a reload, not at the start: %j",
+    async (pool) => {
+      const { built, updates } = await host(pool, () => Promise.resolve(BUILT));
+      await updates.begin();
+      expect(built).toEqual([]);
+      await updates.begin();
+      await updates.begin();
+      expect(built).toEqual(["default", "default"]);
+    },
+  );
+
+  it.each([{ qemu: {}, image: "local:own" }, {}])("is left alone where no pool uses it: %j", async (pool) => {
+    const { built, updates } = await host(pool, () => Promise.resolve(BUILT));
+    await updates.begin();
+    await updates.begin();
+    expect(built).toEqual([]);
+  });
+
+  it("that cannot be built is an error with what to do, and is tried again for the next guest", async () => {
+    let broken = true;
+    const { built, images, lines, updates } = await host({ qemu: {} }, () =>
+      broken ? Promise.reject(new FireteactError("X", "no certificate", { hint: "mend it" })) : Promise.resolve(BUILT),
+    );
+    await updates.begin();
+    await updates.begin();
+    expect(lines).toMatchObject([{ level: "error", cause: "no certificate", hint: "mend it" }]);
+    broken = false;
+    expect(await images.resolve("default", new AbortController().signal, () => undefined)).toEqual(IMAGE);
+    expect(built).toHaveLength(2);
+  });
+
+  it("is built no further when the program ends", async () => {
+    const { lines, updates } = await host(
+      { qemu: {} },
+      (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted")))),
+    );
+    await updates.begin();
+    const update = updates.begin();
+    await updates.stop();
+    await update;
+    expect(lines).toEqual([]);
+  });
+});
