@@ -57,7 +57,7 @@ describe("the daemon as a process", () => {
     go();
     expect(await run.finished(ENOUGH())).toEqual({ one: "success", two: "success", three: "success" });
     await isEmpty(host, second);
-    expect(once(host)).toEqual(Array(3).fill(["success", ["runner"]]));
+    expect(once(host)).toEqual(Array.from({ length: 3 }, () => ["success", ["runner"]]));
   });
 
   it("killed while runners are being made: no job is lost and no runner left over", async () => {
@@ -78,7 +78,7 @@ describe("the daemon as a process", () => {
     const last = await host.serving();
     expect(await run.finished(ENOUGH())).toEqual({ one: "success", two: "success" });
     await isEmpty(host, last);
-    expect(once(host)).toEqual(Array(2).fill(["success", ["runner"]]));
+    expect(once(host)).toEqual(Array.from({ length: 2 }, () => ["success", ["runner"]]));
   });
 
   it("with shutdown: detach leaves running jobs to the next one", async () => {
@@ -103,8 +103,8 @@ describe("the daemon as a process", () => {
     const { run, go, allRun } = await waitingJobs(host, ["one"]);
     await host.until("it runs", allRun);
     daemon.process.kill("SIGTERM");
-    const { run: other } = await waitingJobs(host, ["other"]);
     await host.until("only the busy one is left", async () => (await daemon.runners()).length === 1);
+    const { run: other } = await waitingJobs(host, ["other"]);
     go();
     expect(await run.finished(ENOUGH())).toEqual({ one: "success" });
     expect(await daemon.exit).toEqual({ code: 0, signal: null });
