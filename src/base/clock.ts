@@ -29,7 +29,10 @@ export const systemClock: Clock = {
   },
 };
 
+let boot: string | undefined;
+
 /** Identifies this boot of the host: uptimes of another boot mean nothing. */
 export function bootId(): string {
-  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return boot;
 }

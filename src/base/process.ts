@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, type Stats, statSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readSync, type Stats, statSync } from "node:fs";
 import { bootId } from "./clock.ts";
-import { ignore } from "./errors.ts";
+import { ignore, systemCode } from "./errors.ts";
 
 /**
  * A process, told apart from a later one with the same number: a pid is used again, a pid with its start time in one
@@ -42,6 +42,16 @@ export function kill(pid: number, signal: NodeJS.Signals): boolean {
   } catch (error) {
     ignore("ESRCH")(error);
     return false;
+  }
+}
+
+/** Whether anybody has this pid, be it a zombie; a hundred times cheaper than finding out who. */
+export function isTaken(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    ignore("ESRCH", "EPERM")(error);
+    return systemCode(error) === "EPERM";
   }
 }
 
@@ -88,11 +98,18 @@ function readStat(pid: number): Stat | undefined {
   return { state: fields[0] ?? "", start: Number(fields[19]) };
 }
 
+/** What is read of a process is shorter; searches look at thousands of files. */
+const buffer = Buffer.allocUnsafeSlow(8_192);
+
 function readProcFile(pid: number, name: string): string | undefined {
+  let file: number | undefined;
   try {
-    return readFileSync(`/proc/${pid}/${name}`, "latin1");
+    file = openSync(`/proc/${pid}/${name}`, "r");
+    return buffer.toString("latin1", 0, readSync(file, buffer, 0, buffer.length, 0));
   } catch (error) {
     return ignore("ENOENT", "ESRCH", "EACCES")(error);
+  } finally {
+    if (file !== undefined) closeSync(file);
   }
 }
 

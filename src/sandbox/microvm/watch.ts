@@ -2,12 +2,18 @@ import { type FSWatcher, watch } from "node:fs";
 import { constants } from "node:os";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { ignore } from "../../base/errors.ts";
+import { isTaken } from "../../base/process.ts";
 import type { SandboxExit } from "../../core/types.ts";
 import { hasProcesses } from "./end.ts";
 import { EXIT_FILE, type RecordedExit, readExit, readRecord } from "./record.ts";
 
 /** Milliseconds between two looks at the processes, which say nothing when they are killed. */
-const POLL = 1_000;
+const POLL = 2_000;
+/**
+ * All but every so manieth look only asks whether the shim's number is in use: there may be a thousand sandboxes, and
+ * their records do not change by themselves.
+ */
+const WHOLE_LOOK = 30;
 
 /**
  * Calls back once when the sandbox in the directory ends, also when it has already, whichever process started it.
@@ -30,8 +36,13 @@ export function watchExit(directory: string, clock: Clock, onExit: (exit: Sandbo
     stop();
     onExit(exit);
   };
+  let shim: number | undefined;
+  let polls = 0;
   const poll = () => {
-    look();
+    if (polls++ % WHOLE_LOOK === 0 || shim === undefined || !isTaken(shim)) {
+      look();
+      shim = shimOf(directory);
+    }
     if (!done) timer = clock.after(POLL, poll);
   };
 
@@ -39,6 +50,11 @@ export function watchExit(directory: string, clock: Clock, onExit: (exit: Sandbo
   // Never from within this call: the caller does not hold what stops the watch yet.
   timer = clock.after(0, poll);
   return stop;
+}
+
+function shimOf(directory: string): number | undefined {
+  const record = readRecord(directory);
+  return record === undefined || record === "damaged" ? undefined : record.process?.pid;
 }
 
 /** How the sandbox in the directory ended; undefined while it runs or is being made. */
