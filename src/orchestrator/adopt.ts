@@ -57,8 +57,9 @@ export async function findStrays(drivers: SandboxDriver[], records: Records, log
   const strays: Stray[] = [];
   for (const driver of drivers) {
     try {
-      for (const info of await driver.list()) {
-        if (records.byHex(info.hex) === undefined) strays.push({ ...info, driver: driver.name });
+      const known = (hex: string) => records.byHex(hex) !== undefined;
+      for (const info of await driver.list(known)) {
+        if (!known(info.hex)) strays.push({ ...info, driver: driver.name });
       }
     } catch (error) {
       log.warn({ driver: driver.name, cause: describe(error) }, "the sandboxes of a driver cannot be listed");

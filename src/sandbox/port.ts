@@ -63,8 +63,8 @@ export interface SandboxDriver {
   prepare(context: StepContext): Promise<DriverCheck>;
   /** Makes and starts a sandbox. A failure leaves nothing behind. */
   create(spec: SandboxSpec, context: StepContext): Promise<{ address?: string }>;
-  /** Every sandbox of this host and driver, whoever made it. */
-  list(): Promise<SandboxInfo[]>;
+  /** Every sandbox of this host and driver, whoever made it; those that `known` accepts may be left out unread. */
+  list(known?: (hex: string) => boolean): Promise<SandboxInfo[]>;
   /** Ends the sandbox, whatever it does, and removes everything of it. Twice is success. */
   remove(hex: string, context: StepContext): Promise<void>;
   /** Opens the channel's byte stream; rejects while the guest's end is not there. */

@@ -62,7 +62,7 @@ export function createFakeDriver(deps: FakeDriverDeps): SandboxDriver {
         throw error;
       }
     },
-    list: () => sandboxes.list(),
+    list: (known) => sandboxes.list(known),
     remove: async (hex, context) => {
       await metadata.stop(hex);
       await sandboxes.remove(hex, context);

@@ -20,7 +20,7 @@ export interface Sandboxes {
   begin(spec: SandboxSpec): SandboxPlaces;
   /** Adds to the record what has to be taken apart, too. */
   update(hex: string, change: Partial<SandboxRecord>): void;
-  list(): Promise<SandboxInfo[]>;
+  list(known?: (hex: string) => boolean): Promise<SandboxInfo[]>;
   /** Ends and removes the sandbox, however far it was made. Twice is success. */
   remove(hex: string, context: StepContext): Promise<void>;
   /** Removes directories that a process which died left half made or half removed. */
@@ -63,17 +63,18 @@ export function createSandboxes(deps: {
     writeRecord(directory, { ...record, ...change });
   };
 
-  const list = async (): Promise<SandboxInfo[]> => {
+  const list = async (known: (hex: string) => boolean = () => false): Promise<SandboxInfo[]> => {
     const found = new Map<string, SandboxInfo>();
     const foreign = new Set<string>();
     for (const hex of hexesIn(root)) {
+      if (known(hex)) continue;
       const record = readRecord(places(hex).directory);
       if (record === undefined) continue;
       if (record !== "damaged" && record.driver !== driver) foreign.add(hex);
       else found.set(hex, record === "damaged" ? remains(hex) : infoOf(record, places(hex).directory));
     }
     for (const hex of [...hexesIn(diskRoot), ...(await network.list())]) {
-      if (!found.has(hex) && !foreign.has(hex)) found.set(hex, remains(hex));
+      if (!found.has(hex) && !foreign.has(hex) && !known(hex)) found.set(hex, remains(hex));
     }
     return [...found.values()].filter((info) => info.hex.startsWith(deps.hostId));
   };

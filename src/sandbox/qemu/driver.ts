@@ -211,7 +211,7 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
       }
     },
     create,
-    list: () => sandboxes.list(),
+    list: (known) => sandboxes.list(known),
     remove,
     dial: (hex, signal) => dialAgent(sandboxes.places(hex).agent, signal),
     publish,
