@@ -12,8 +12,10 @@ import { type AgentHello, parseAgentMessage } from "./parse.ts";
 export interface ChannelLimits {
   /** From the dial to the guest's answer; then it is dialled again. */
   hello: number;
-  /** Between two pings. */
+  /** Between two pings while something happens, and where one was not answered. */
   ping: number;
+  /** Between two pings once two in a row brought no news: there may be a thousand guests that only wait. */
+  restPing: number;
   /** Without a byte from the guest, though it was asked; then it is dialled again. */
   silence: number;
   /** Bytes that are no frames, and frames that are no messages, on one connection. */
@@ -26,6 +28,7 @@ export interface ChannelLimits {
 export const DEFAULT_LIMITS: ChannelLimits = {
   hello: 5_000,
   ping: 10_000,
+  restPing: 60_000,
   silence: 35_000,
   garbageBytes: 1024 * 1024,
   invalidMessages: 100,
@@ -74,6 +77,9 @@ export function serveConnection(options: ConnectionOptions): HostConnection {
   let invalid = 0;
   let pings = 0;
   let heardAt = clock.uptime();
+  let reportedAt = heardAt;
+  /** When the ping was sent that nothing was heard after. */
+  let askedAt: number | undefined;
   let end: ConnectionEnd | undefined;
 
   const finish = (reason: ConnectionEnd["reason"], detail: string): void => {
@@ -102,6 +108,7 @@ export function serveConnection(options: ConnectionOptions): HostConnection {
         await take(chunk);
         working = false;
         heardAt = clock.uptime();
+        askedAt = undefined;
         if (end !== undefined) break;
       }
     } catch (error) {
@@ -120,7 +127,10 @@ export function serveConnection(options: ConnectionOptions): HostConnection {
       if (end !== undefined) break;
       await receive(value);
     }
-    if (sink.next !== before) send({ kind: "ack", next: sink.next });
+    if (sink.next !== before) {
+      reportedAt = clock.uptime();
+      send({ kind: "ack", next: sink.next });
+    }
     if (decoder.garbage > limits.garbageBytes) finish("abuse", "the guest sends bytes that are no frames");
     if (invalid > limits.invalidMessages) finish("abuse", "the guest sends messages that are none");
     const pause = options.inflow.take(chunk.length);
@@ -162,10 +172,17 @@ export function serveConnection(options: ConnectionOptions): HostConnection {
 
   /** The acknowledgement goes with it again, in case the last one was lost. */
   function ping(): void {
-    if (!working && clock.uptime() - heardAt > limits.silence) return finish("silent", "the guest went silent");
+    const now = clock.uptime();
+    timer = clock.after(limits.ping, ping);
+    const resting = now - reportedAt > 2 * limits.ping && now - heardAt < limits.restPing;
+    if (askedAt === undefined && resting) return;
+    const silentSince = askedAt === undefined ? now : Math.max(heardAt, askedAt - limits.ping);
+    if (!working && now - silentSince > limits.silence) return finish("silent", "the guest went silent");
+    askedAt ??= now;
+    stream.cork();
     send({ kind: "ping", id: pings++ });
     send({ kind: "ack", next: sink.next });
-    timer = clock.after(limits.ping, ping);
+    stream.uncork();
   }
 
   async function record(value: unknown, at: number): Promise<void> {
