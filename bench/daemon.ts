@@ -8,7 +8,7 @@ import { ROOT, until } from "./harness.ts";
 /** `fireteact serve` as it is shipped, in a process of its own, with pools of fake sandboxes. */
 export interface BenchDaemon {
   pid: number;
-  /** Runners whose agent is up and that wait for a job. */
+  /** Runners whose agent is up and that wait for a job; 0 while the daemon is too busy to say. */
   idle(): Promise<number>;
   /** Ends it with everything that it runs. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -57,7 +57,8 @@ export async function startDaemon(directory: string, config: Record<string, unkn
     pid: child.pid ?? 0,
     idle: async () => {
       if (child.exitCode !== null) throw new Error(`fireteact serve ended:\n${said()}`);
-      const { runners } = await get<{ runners: { status: string }[] }>("/api/v1/runners");
+      const nobody = { runners: [] };
+      const { runners } = await get<{ runners: { status: string }[] }>("/api/v1/runners").catch(() => nobody);
       return runners.filter(({ status }) => status === "idle").length;
     },
     [Symbol.asyncDispose]: () => end(child),
