@@ -16,6 +16,8 @@ export interface WebhookObservation {
   delivery: string;
   /** The job, once for each target whose scope has it; empty for `other` and `none`. */
   jobs: Omit<Job, "since" | "at">[];
+  /** The job was over: it runs again, or the delivery is late. It counts until the queue, read soon, tells. */
+  again?: true;
   /** One line for the log and the answer. */
   note: string;
 }
@@ -45,8 +47,12 @@ const LARGEST_BODY = 1024 * 1024;
 /** Deliveries and jobs remembered; older ones are found again by the poll. */
 const REMEMBERED = 4096;
 
-/** A job's way in one direction: what arrives late, or twice, changes nothing. */
-const RANK: Record<string, number> = { waiting: 1, queued: 2, in_progress: 3, completed: 4 };
+/**
+ * A job's way in one direction: what arrives late, or twice, changes nothing. Before 1.27 a job that runs again keeps its
+ * id, and its attempt is counted only when a runner takes it, so that the way begins anew where a job that was over is
+ * queued: nothing in the delivery tells it from one that comes very late, and some forges have no queue to ask.
+ */
+const RANK = { waiting: 1, queued: 2, in_progress: 3, completed: 4 };
 const KIND = { waiting: "blocked", queued: "queued", in_progress: "in_progress", completed: "completed" } as const;
 
 const JobEvent = z.object({
@@ -82,11 +88,14 @@ export function createWebhookReader(options: WebhookOptions): WebhookReader {
       deliveries.set(signature, true);
       if (delivery !== "") deliveries.set(delivery, true);
       const targets = targetsOf(options.targets(), raw.url ?? "", repository.full_name);
+      let again = false;
       const jobs = targets
         .filter(({ key }) => {
           const name = `${key}/${raw.id}`;
-          const rank = RANK[action] ?? 0;
-          if (rank <= (ranks.get(name) ?? 0)) return false;
+          const [rank, known] = [RANK[action], ranks.get(name) ?? 0];
+          const isAgain = action === "queued" && known === RANK.completed;
+          if (rank <= known && !isAgain) return false;
+          again ||= isAgain;
           ranks.set(name, rank);
           return true;
         })
@@ -94,10 +103,9 @@ export function createWebhookReader(options: WebhookOptions): WebhookReader {
         .filter((job) => job !== undefined)
         .map((job) => ({ ...job, repository: repository.full_name }));
       if (targets.length === 0) return nothing("none", `no pool serves ${clean(repository.full_name, 100)}`);
-      // Before 1.27 a job that runs again keeps its id, and its attempt is counted only when a runner takes it: nothing in
-      // the delivery tells it from one that comes late.
       if (jobs.length === 0) return nothing("other", "it came late, or the job runs again: the queue tells");
-      return { kind: KIND[action], delivery, jobs, note: `job ${raw.id} is ${action}` };
+      const note = `job ${raw.id} is ${action}${again ? " again" : ""}`;
+      return { kind: KIND[action], delivery, jobs, ...(again ? { again } : {}), note };
     },
   };
 }

@@ -182,10 +182,13 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     capabilities: () => capabilities,
     observe: (job, gone) => {
       const before = view.jobs.find((known) => known.key === job.key);
-      const others = view.jobs.filter((known) => known.key !== job.key);
+      // An attempt may be counted only when it is taken: of one job there is never more than one at a time.
+      const replaced = view.jobs.filter((known) => known.id === job.id && known.key !== job.key);
+      const others = view.jobs.filter((known) => known.id !== job.id);
       const arrived = clock.uptime();
       const news = gone ? undefined : { ...job, since: before?.since ?? arrived, at: before?.at ?? clock.now() };
       view.jobs = news === undefined ? others : [...others, news];
+      if (view.listsQueue) for (const { key } of replaced) pushed.set(key, { arrived });
       if (view.listsQueue) pushed.set(job.key, news === undefined ? { arrived } : { job: news, arrived });
       options.wake();
     },

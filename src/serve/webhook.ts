@@ -18,7 +18,8 @@ export function createWebhookReceiver(secretFile: string, targets: Targets, log:
       log.debug({ delivery: observation.delivery, kind: observation.kind, note: observation.note }, "webhook");
       const watchers = targets.watchers();
       for (const job of observation.jobs) watchers.get(job.target)?.observe(job, observation.kind === "completed");
-      if (observation.kind === "other") for (const watcher of watchers.values()) watcher.poke();
+      if (observation.kind === "other" || observation.again === true)
+        for (const watcher of watchers.values()) watcher.poke();
       return { status: 202, message: observation.note };
     } catch (error) {
       if (!(error instanceof WebhookError)) throw error;

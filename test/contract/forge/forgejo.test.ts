@@ -24,7 +24,7 @@ describe("the queue", () => {
     const forge = await forgejo("11.0.3");
     forge.on("GET /api/v1/admin/runners/jobs", (_, response) => json(response, 200, []));
     const target = targetAt(forge.url, { scope: { kind: "instance" } });
-    (await target.jobs(["ubuntu", "gpu"], never)).items;
+    await target.jobs(["ubuntu", "gpu"], never);
     expect(forge.seen.at(-1)?.query.get("labels")).toBe("ubuntu,gpu");
     const newer = await forgejo("16.0.0");
     newer.on("GET /api/v1/admin/actions/runners/jobs", (_, response) => json(response, 200, []));

@@ -240,6 +240,32 @@ it("reads the webhooks that the simulator sends, in any order and twice", async 
   expect(again.every(({ jobs }) => jobs.length === 0)).toBe(true);
 });
 
+it("reads of a job that runs again what the queue says, also while its attempt is not counted yet", async () => {
+  const { forge, at } = await place({ version: "1.25.1" });
+  const secret = "hook-secret";
+  const target = at(ORG);
+  await addHook(forge, secret);
+  const reader = createWebhookReader({ secret: () => secret, targets: () => [target] });
+  let taken = 0;
+  const news = () => {
+    const fresh = forge.webhooks.deliveries().slice(taken);
+    taken += fresh.length;
+    return fresh.map(({ headers, body }) => reader.read(new Headers(headers), Buffer.from(body)));
+  };
+  const run = await forge.pushWorkflow({
+    repository: "acme/site",
+    yaml: "on: push\njobs: { one: { runs-on: linux, steps: [{ run: x }] } }",
+  });
+  const [first] = news();
+  expect(first).toMatchObject({ kind: "queued", jobs: (await target.jobs([], never)).items });
+  expect(first?.jobs).toMatchObject([{ attempt: 1 }]);
+  const id = first?.jobs[0]?.id ?? 0;
+  forge.cancelRun(run.id);
+  expect(news().map(({ kind }) => kind)).toEqual(["completed"]);
+  forge.rerunJob(id);
+  expect(news()).toMatchObject([{ kind: "queued", again: true, jobs: (await target.jobs([], never)).items }]);
+});
+
 /** Nothing listens at the hook's address: deliveries are read from the simulator's own list. */
 async function addHook(forge: ForgeSimulator, secret: string): Promise<void> {
   const token = forge.addToken("root", ["all"]);

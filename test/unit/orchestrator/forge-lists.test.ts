@@ -125,6 +125,17 @@ describe("a list of runners that was not read to its end", () => {
   });
 });
 
+it("a job whose attempt is counted when it is taken replaces the one that waited", async () => {
+  const { watcher, lists, more } = watch();
+  lists.jobs = () => ({ items: [job(1, "queued")], complete: true });
+  await more("jobs", 1);
+  const taken: ReadJob = { ...job(1, "running"), key: `${T}/1/2`, attempt: 2 };
+  watcher.observe(taken, false);
+  expect(watcher.view().jobs).toMatchObject([taken]);
+  watcher.observe(taken, true);
+  expect(watcher.view().jobs).toEqual([]);
+});
+
 describe("a queue that was not read to its end", () => {
   it("gives demand, ends no running job, and is not counted", async () => {
     const { watcher, lists, more, warnings } = watch();
