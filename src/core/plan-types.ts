@@ -17,9 +17,10 @@ export interface ForgeView {
   /** All rows at the target that carry this host's id; undefined until first read. */
   rows?: RunnerRow[];
   rowsRead: number;
-  /** What this forge can do (see forge/port.ts); the plan needs these two. */
+  /** What this forge can do (see forge/port.ts); the plan needs these. */
   bindsJobs: boolean;
   listsQueue: boolean;
+  listsRunners: boolean;
 }
 
 export interface PoolView {

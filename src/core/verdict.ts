@@ -44,7 +44,7 @@ function endedUnheard(runner: Runner, survey: Survey, draft: Draft): Cause | und
   const exited: Cause = { reason: "sandbox-exited", detail: exitDetail(runner) };
   const view = survey.view(target);
   if (sandbox.phase !== "exited" || sandbox.exit.unwatched !== true || registration.phase !== "active") return exited;
-  if (view === undefined || draft.now >= sandbox.since + FORGE_KNOWS) return exited;
+  if (view === undefined || !view.listsRunners || draft.now >= sandbox.since + FORGE_KNOWS) return exited;
   if (view.rowsRead === 0 || !survey.isTrusted(target)) {
     draft.wake(sandbox.since + FORGE_KNOWS);
     return undefined;

@@ -52,6 +52,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     rowsRead: 0,
     bindsJobs: false,
     listsQueue: true,
+    listsRunners: true,
   };
   let capabilities: ForgeCapabilities | undefined;
   let lastGoodAt: number | undefined;
@@ -98,6 +99,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       capabilities = await target.capabilities(signal);
       view.bindsJobs = capabilities.bindsJobs;
       view.listsQueue = capabilities.listsQueue;
+      view.listsRunners = capabilities.listsRunners;
       if (capabilities.listsQueue) takeJobs(await target.jobs(options.labels(), signal), began);
       if (capabilities.listsRunners && round++ % ROWS_EVERY === 0) await readRows(signal);
       view.health = "ok";

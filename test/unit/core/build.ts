@@ -79,6 +79,7 @@ export const forge = (over: Partial<ForgeView> = {}): ForgeView => ({
   rowsRead: 5,
   bindsJobs: false,
   listsQueue: true,
+  listsRunners: true,
   ...over,
 });
 

@@ -358,6 +358,11 @@ describe("a sandbox that ended while nobody listened", () => {
       expected: ["end 1 sandbox-exited"],
     },
     {
+      what: "is not waited for where the forge does not tell",
+      given: { runners: [unwatched], forges: { [T]: forge({ rowsRead: 0, listsRunners: false }) } },
+      expected: ["end 1 sandbox-exited"],
+    },
+    {
       what: "is not waited for where the configuration names its forge no more",
       given: { runners: [unwatched], forges: {} },
       expected: ["end 1 sandbox-exited"],
