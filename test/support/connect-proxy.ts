@@ -8,8 +8,17 @@ export interface ConnectProxy {
   close(): Promise<void>;
 }
 
-/** A small HTTP proxy that tunnels and forwards to `127.0.0.1`, whatever host is asked for; `refuse` answers every request so. */
-export async function startConnectProxy(options: { refuse?: number } = {}): Promise<ConnectProxy> {
+interface ProxyOptions {
+  /** Answers every request with this status. */
+  refuse?: number;
+  /** Where it listens; default any port on loopback. */
+  host?: string;
+  port?: number;
+}
+
+/** A small HTTP proxy that tunnels and forwards to `127.0.0.1`, whatever host is asked for. */
+export async function startConnectProxy(options: ProxyOptions = {}): Promise<ConnectProxy> {
+  const { host = "127.0.0.1" } = options;
   const seen: string[] = [];
   const server = createServer((incoming, response) => {
     const url = new URL(incoming.url ?? "/");
@@ -43,9 +52,9 @@ export async function startConnectProxy(options: { refuse?: number } = {}): Prom
     upstream.on("error", () => client.destroy());
     client.on("error", () => upstream.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, host, resolve));
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://${host}:${(server.address() as AddressInfo).port}`,
     seen,
     close: async () => {
       for (const socket of sockets) socket.destroy();

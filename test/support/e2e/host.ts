@@ -11,10 +11,11 @@ export const PLACES: Places = { state: "/var/tmp/fireteact-e2e", run: "/var/tmp/
 export const HOST_ADDRESS = "10.202.1.1";
 const INTERFACE = "fte2e0";
 
+/** Makes it, unless it is there. */
 export async function addHostAddress(): Promise<void> {
-  await removeHostAddress();
-  await exec("ip", ["link", "add", INTERFACE, "type", "bridge"]);
-  await exec("ip", ["address", "add", `${HOST_ADDRESS}/32`, "dev", INTERFACE]);
+  const exists = 2;
+  await exec("ip", ["link", "add", INTERFACE, "type", "bridge"], { accept: [0, exists] });
+  await exec("ip", ["address", "add", `${HOST_ADDRESS}/32`, "dev", INTERFACE], { accept: [0, exists] });
   await exec("ip", ["link", "set", INTERFACE, "up"]);
 }
 

@@ -152,18 +152,19 @@ function worldOf(forge: ForgeSimulator, daemon: Daemon): World {
         ...(await findLeftovers(PLACES)).filter((line) => /^(process|sandbox|disk|network claim)/.test(line)),
       ];
       let left: string[] = [];
-      await daemon
-        .until(
+      try {
+        await daemon.until(
           "nothing to be left",
           async () => {
             left = await look();
             return left.length === 0 ? true : undefined;
           },
           MINUTE / 2,
-        )
-        .catch((error: unknown) => {
-          throw new Error(`LEFT BEHIND:\n${left.join("\n")}`, { cause: error });
-        });
+        );
+      } catch (cause) {
+        await clear();
+        throw new Error(`LEFT BEHIND:\n${left.join("\n")}`, { cause });
+      }
     },
     close: async () => {
       const code = await daemon.stop();
