@@ -238,7 +238,10 @@ export function createLoop(deps: LoopDeps): Loop {
   };
 
   records.subscribe((event) => {
-    if (event.kind === "runner" && event.change === "listening") memory = recordSuccess(memory, event.runner.pool);
+    if (event.kind !== "runner") return;
+    if (event.change === "listening") memory = recordSuccess(memory, event.runner.pool);
+    // The end of a job may have made others runnable.
+    if (event.change === "job-finished") deps.desired().watchers.get(event.runner.target)?.poke("queue");
   });
 
   return {

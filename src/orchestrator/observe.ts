@@ -30,8 +30,8 @@ export interface ForgeWatcher {
   capabilities(): ForgeCapabilities | undefined;
   /** Takes in what a webhook said; `completed` removes the job. */
   observe(job: Omit<Job, "since" | "at">, gone: boolean): void;
-  /** Reads queue and rows now instead of at the next turn. */
-  poke(): void;
+  /** Reads the queue now instead of at the next turn, and the rows with it where asked. */
+  poke(what?: "queue" | "all"): void;
   stop(): Promise<void>;
 }
 
@@ -194,8 +194,8 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       if (view.listsQueue) pushed.set(job.key, news === undefined ? { arrived } : { job: news, arrived });
       options.wake();
     },
-    poke: () => {
-      round = 0;
+    poke: (what = "all") => {
+      if (what === "all") round = 0;
       turn();
     },
     stop: async () => {

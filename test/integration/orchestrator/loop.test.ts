@@ -67,4 +67,23 @@ describe("the loop, on a forge simulator", () => {
     await orchestrator.stop("detach", 0);
     await orchestrator.close();
   });
+
+  it("reads the queue when a job ends, since others may have waited for it", async () => {
+    using directory = temporaryDirectory();
+    const { forge, token } = await giteaWithRepository();
+    await using _ = forge;
+    const run = await forge.pushWorkflow({ repository: "org/app", yaml: THREE_JOBS });
+    const scripted = createScriptedDriver({ bootTime: 5, fetchInterval: 10, jobTime: 20 });
+    const orchestrator = await startOrchestrator({
+      directory: directory.path,
+      forge,
+      token,
+      pools: [FAKE_POOL],
+      drivers: new Map([["fake", scripted.driver]]),
+      extra: { pollInterval: "10m" },
+    });
+    expect(await run.finished(AbortSignal.timeout(30_000))).toMatchObject({ deploy: "success" });
+    await orchestrator.stop("detach", 0);
+    await orchestrator.close();
+  });
 });
