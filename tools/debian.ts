@@ -46,8 +46,9 @@ export function ensurePackages(wanted: readonly Package[]): void {
   process.stderr.write(`fireteact: installing Debian packages that are missing:\n${list}\n`);
   const options = { stdio: ["ignore", "ignore", "pipe"] as ["ignore", "ignore", "pipe"], encoding: "utf8" as const };
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  // A source of somebody else's that does not answer need not hold this up: the installation tells.
+  spawnSync("apt-get", ["update", "-q"], { ...options, env });
   try {
-    execFileSync("apt-get", ["update", "-q"], { ...options, env });
     execFileSync("apt-get", ["install", "-y", "-q", "--no-install-recommends", ...missing], { ...options, env });
   } catch (error) {
     const detail = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : String(error);

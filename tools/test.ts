@@ -24,7 +24,14 @@ if (unknown.length > 0) {
 }
 const wants = (kind: Kind | "check") => asked.length === 0 || asked.includes(kind);
 
-if (wants("contract") || wants("integration") || wants("e2e")) ensurePackages(TEST_PACKAGES);
+if (wants("contract") || wants("integration") || wants("e2e")) {
+  try {
+    ensurePackages(TEST_PACKAGES);
+  } catch (error) {
+    process.stderr.write(`fireteact: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(1);
+  }
+}
 
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
 const broken: string[] = [];
