@@ -183,9 +183,12 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   };
 }
 
+/** Asked at every plan, and slow to find out. */
+const machine = { memoryMib: Math.floor(totalmem() / 2 ** 20), cpus: cpus().length };
+
 export function capacity(settings: Settings): HostCapacity {
   return {
-    memoryMib: settings.host.memoryMib ?? Math.max(Math.floor(totalmem() / 2 ** 20) - RESERVED_MIB, 256),
-    vcpus: settings.host.vcpus ?? cpus().length * CPU_OVERCOMMIT,
+    memoryMib: settings.host.memoryMib ?? Math.max(machine.memoryMib - RESERVED_MIB, 256),
+    vcpus: settings.host.vcpus ?? machine.cpus * CPU_OVERCOMMIT,
   };
 }
