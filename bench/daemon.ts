@@ -14,11 +14,11 @@ export interface BenchDaemon {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-const PROGRAM = join(ROOT, "dist", "main.cjs");
+const PROGRAM = join(ROOT, "bin", "fireteact");
 const AGENT = join(import.meta.dirname, "fixtures", "agent.pl");
 
 export async function startDaemon(directory: string, config: Record<string, unknown>): Promise<BenchDaemon> {
-  if (!existsSync(PROGRAM)) throw new Error("dist/main.cjs is missing: run 'npm run build' first");
+  if (!existsSync(join(ROOT, "dist", "main.cjs"))) throw new Error("dist/main.cjs is missing: run 'npm run build' first");
   const socketPath = join(directory, "api.sock");
   const configFile = join(directory, "config.yaml");
   const logFile = join(directory, "serve.log");
@@ -26,7 +26,7 @@ export async function startDaemon(directory: string, config: Record<string, unkn
   mkdirSync(join(directory, "state"), { recursive: true });
   writeFileSync(configFile, stringify({ ...config, server, shutdown: "kill", logLevel: "warn" }));
   const output = openSync(logFile, "w");
-  const child = spawn(process.execPath, [...nodeFlags(), PROGRAM, "serve", "--config", configFile], {
+  const child = spawn(PROGRAM, ["serve", "--config", configFile], {
     stdio: ["ignore", output, output],
     env: {
       ...process.env,
@@ -64,9 +64,6 @@ export async function startDaemon(directory: string, config: Record<string, unkn
     [Symbol.asyncDispose]: () => end(child),
   };
 }
-
-/** For looking into what an idle daemon does: `BENCH_NODE_FLAGS=--cpu-prof`. */
-const nodeFlags = (): string[] => (process.env["BENCH_NODE_FLAGS"] ?? "").split(" ").filter((flag) => flag !== "");
 
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return;

@@ -25,7 +25,7 @@ export const forgeRequests: Bench = {
     return {
       figures,
       notes: [
-        "`dist/main.cjs serve` with the default poll of 5 s; counted by the simulator (Gitea 1.25.1, which lists its queue, so that ready runners are warm and not registered) from the moment that all are up.",
+        "`bin/fireteact serve` with the default poll of 5 s; counted by the simulator (Gitea 1.25.1, which lists its queue, so that ready runners are warm and not registered) from the moment that all are up.",
         "'One scope': all six pools at the instance. 'Six scopes': each of the five further pools at an organisation of its own, which the forge has to be asked about one by one.",
         ...notes,
       ],

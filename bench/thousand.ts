@@ -68,7 +68,7 @@ export const thousand: Bench = {
         { name: `start of ${count} runners`, unit: "s", samples: [filled], aims: [] },
       ],
       notes: [
-        `\`dist/main.cjs serve\` in a process of its own, one pool of the fake driver with minRunners = maxRunners = ${count}, poll every 5 s (the default), store on disk, Gitea 1.25.1 simulator in another process.`,
+        `\`bin/fireteact serve\` in a process of its own, one pool of the fake driver with minRunners = maxRunners = ${count}, poll every 5 s (the default), store on disk, Gitea 1.25.1 simulator in another process.`,
         "The sandboxes are real child processes with the same records, shim, sockets and channel as a microVM. In them runs bench/fixtures/agent.pl, which speaks the channel's protocol and waits (4 MB each), since so many Node agents would need more memory than the machine has. The runners are warm: up, without a registration.",
         "Memory is VmRSS, processor time utime + stime, both of the orchestrator's process alone. Nobody calls its API meanwhile.",
       ],
