@@ -1,0 +1,78 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { rootInitrd } from "../support/e2e/initrd.ts";
+import { buildTestImage } from "../support/e2e/program.ts";
+import { type Usage, usageOf } from "../support/e2e/usage.ts";
+import { startWorld, type World } from "../support/e2e/world.ts";
+
+let world: World;
+const MIB = 2 ** 20;
+
+beforeAll(async () => {
+  const image = await buildTestImage();
+  world = await startWorld({
+    image,
+    // Looked at only when a test asks for it.
+    forge: { timers: { zombieMs: 1, checkEveryMs: 3_600_000 } },
+    pools: [
+      { name: "user", limits: { engine: "25s", job: "40s" } },
+      {
+        name: "root",
+        runner: { labels: ["root"] },
+        qemu: { kernelPath: image.kernel, initrdPath: rootInitrd(image) },
+        // What waits to be told to the forge when the engine ends the job takes an emulated guest a while.
+        limits: { engine: "25s", job: "3m" },
+      },
+    ],
+  });
+});
+afterEach(() => world.settled());
+afterAll(() => world?.close());
+
+describe("a job that floods", () => {
+  it("its log and the console takes a bounded part of disk and of the daemon's memory", async () => {
+    const flood = 'yes "a line for the console" >/dev/hvc0 & yes "$(printf "%02000d" 7)"';
+    const run = await world.push({ flood: { "runs-on": "root", steps: [{ run: flood }] } });
+    const runner = await world.runner("the job's runner", ({ status }) => status === "busy");
+    const most: Usage = { console: 0, log: 0, daemon: 0 };
+    await world.daemon.until("the end of the flood", () => {
+      const now = usageOf(runner.vm_id ?? "", world.daemon.pid);
+      for (const key of ["console", "log", "daemon"] as const) most[key] = Math.max(most[key], now[key]);
+      return run.job("flood").status === "running" ? undefined : true;
+    });
+    expect(await world.finished(run)).toEqual({ flood: "failure" });
+    expect(world.log(run, "flood")).toContain("longer than its limit of 25 seconds");
+    // Control: it did flood.
+    expect(most.console).toBeGreaterThan(MIB / 4);
+    expect(most.console).toBeLessThanOrEqual(MIB);
+    expect(most.log).toBeGreaterThan(MIB / 4);
+    expect(most.log).toBeLessThan(4 * MIB + 1024);
+    expect(most.daemon).toBeLessThan(300 * MIB);
+    const { engine } = await world.daemon.logs(runner.id);
+    expect(engine.length).toBeLessThanOrEqual(65_536);
+    expect(await world.closedRunner(run, "flood")).toMatchObject({ result: "failure", ending: { reason: "finished" } });
+  });
+});
+
+describe("a job that takes all memory and all processes", () => {
+  it("ends by its limit at the latest, and the daemon serves on", async () => {
+    const run = await world.push({
+      hog: [
+        {
+          name: "memory",
+          "continue-on-error": true,
+          run: "node -e 'const all = []; for (;;) all.push(Buffer.alloc(2 ** 24, 1))'",
+        },
+        { name: "processes", run: "bomb() { bomb | bomb & }; bomb; sleep 600" },
+      ],
+    });
+    const runner = await world.runner("the job's runner", ({ status }) => status === "busy");
+    const closed = await world.closed("its end", ({ id }) => id === runner.id);
+    expect(closed.ending?.reason).toMatch(/^(finished|job-timeout|engine-failed|sandbox-exited)$/);
+    const { assigned = "", destroyed = "" } = closed.timeline;
+    expect(Date.parse(destroyed) - Date.parse(assigned)).toBeLessThan(70_000);
+    world.forge.runTimers();
+    expect(await world.finished(run)).toEqual({ hog: "failure" });
+    const { body } = await world.daemon.call("GET", "/health");
+    expect(JSON.parse(body)).toMatchObject({ status: "healthy" });
+  });
+});
