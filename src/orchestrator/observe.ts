@@ -39,6 +39,8 @@ const ROWS_EVERY = 6;
 const POLL_TIMEOUT = 60_000;
 /** Between two reads when somebody asks for reads all the time, milliseconds. */
 const POKE_PAUSE = 200;
+/** After a failure, however long the interval is, milliseconds. */
+const RETRY = 5_000;
 /** Running jobs kept that an incomplete queue does not show; more than the runners of any host. */
 const MOST_KEPT = 2_000;
 
@@ -171,7 +173,8 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     running = read().finally(() => {
       running = undefined;
       if (abort.signal.aborted) return;
-      const wait = again ? POKE_PAUSE : options.interval * (0.9 + Math.random() * 0.2);
+      const interval = view.health === "ok" ? options.interval : Math.min(options.interval, RETRY);
+      const wait = again ? POKE_PAUSE : interval * (0.9 + Math.random() * 0.2);
       again = false;
       timer = clock.after(wait, turn);
     });
