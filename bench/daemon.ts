@@ -18,7 +18,8 @@ const PROGRAM = join(ROOT, "bin", "fireteact");
 const AGENT = join(import.meta.dirname, "fixtures", "agent.pl");
 
 export async function startDaemon(directory: string, config: Record<string, unknown>): Promise<BenchDaemon> {
-  if (!existsSync(join(ROOT, "dist", "main.cjs"))) throw new Error("dist/main.cjs is missing: run 'npm run build' first");
+  if (!existsSync(join(ROOT, "dist", "main.cjs")))
+    throw new Error("dist/main.cjs is missing: run 'npm run build' first");
   const socketPath = join(directory, "api.sock");
   const configFile = join(directory, "config.yaml");
   const logFile = join(directory, "serve.log");

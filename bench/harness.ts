@@ -136,6 +136,8 @@ function machine(): Result["machine"] {
 function commit(): string {
   const git = (...args: string[]) => execFileSync("git", args, { cwd: ROOT, encoding: "utf8" }).trim();
   const changed =
-    git("status", "--porcelain", "--", "src", "bench", "gen", "images") === "" ? "" : " with local changes";
+    git("status", "--porcelain", "--", "src", "bench", "gen", "images", ":!bench/results") === ""
+      ? ""
+      : " with local changes";
   return git("rev-parse", "--short", "HEAD") + changed;
 }
