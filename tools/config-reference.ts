@@ -26,7 +26,7 @@ completion. [compatibility.md](compatibility.md) says how a file of the original
 `;
 
 export function configReference(): string {
-  return `${HEAD}${rows(configSchema() as Schema, "").join("\n")}\n`;
+  return `${HEAD}${rows(configSchema(), "").join("\n")}\n`;
 }
 
 function rows(schema: Schema, path: string): string[] {

@@ -99,6 +99,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     store,
     records,
     attendance,
+    logs,
     target: (key) => targets.target(key),
     driver,
     document: (runner, secrets) => documentOf(runner, settings, flavourAt(runner.target), secrets),
@@ -121,7 +122,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const desired = () => ({
     pools: settings.pools.map((pool): PoolView => {
       const { usable, detail, bootFactor = 1 } = keeper.state(pool.driver);
-      const limits = { ...pool.limits, boot: pool.limits.boot * bootFactor };
+      const limits = { ...pool.limits, boot: pool.limits.boot * bootFactor, ready: pool.limits.ready * bootFactor };
       return {
         pool: { ...poolOf(pool, flavourAt(pool.target), settings.guest), limits },
         paused: false,

@@ -7,6 +7,7 @@ import type { ForgeTarget } from "../../forge/port.ts";
 import type { MetadataDocument, SandboxDriver, StepContext } from "../../sandbox/port.ts";
 import type { RunnerSecrets, Store } from "../../store/port.ts";
 import type { Attendance } from "../attendance.ts";
+import type { LogBook } from "../logs.ts";
 import type { Records } from "../records.ts";
 
 /** What executors work with. */
@@ -16,6 +17,7 @@ export interface ExecuteDeps {
   store: Store;
   records: Records;
   attendance: Attendance;
+  logs: LogBook;
   target(key: string): ForgeTarget;
   driver(name: DriverName): SandboxDriver;
   /** The metadata document of a runner, with its credentials or without. */

@@ -49,9 +49,19 @@ export const withdraw: Executor<"withdraw"> = async (step, deps, context) => {
   return [{ kind: "credentials-withdrawn" }];
 };
 
-/** Ends the sandbox and removes everything of it. */
+/** How much of the console of a sandbox that failed outlives it. */
+const CONSOLE_TAIL = 4_096;
+
+/** Ends the sandbox and removes everything of it but the last words of one that came to no job. */
 export const destroy: Executor<"destroy"> = async (step, deps, context) => {
   const runner = recordOf(deps, step.runner);
+  if (runner.agent.phase !== "finished" && runner.agent.phase !== "busy") {
+    const tail = await deps
+      .driver(runner.driver)
+      .console(runner.hex, CONSOLE_TAIL)
+      .catch(() => "");
+    if (tail !== "") deps.logs.append(runner.hex, `\n[fireteact: the end of the console]\n${tail}\n`);
+  }
   await deps.attendance.release(runner.id);
   await deps.driver(runner.driver).remove(runner.hex, context);
   return [{ kind: "sandbox-gone" }];

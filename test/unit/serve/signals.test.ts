@@ -18,17 +18,17 @@ describe("signals", () => {
   });
 
   it("cut a drain short that an operator began", async () => {
-    const { drain, stop, interrupted } = listen("detach");
-    drain();
-    expect((await stop(() => {})).how).toBe("drain");
+    const { interrupted, ...told } = listen("detach");
+    told.drain();
+    expect((await told.stop(() => {})).how).toBe("drain");
     expect(interrupted.aborted).toBe(false);
     process.emit("SIGTERM");
     expect(interrupted.aborted).toBe(true);
   });
 
   it("leave a drain alone where the configuration wants one anyway", () => {
-    const { drain, interrupted } = listen("drain");
-    drain();
+    const { interrupted, ...told } = listen("drain");
+    told.drain();
     process.emit("SIGTERM");
     expect(interrupted.aborted).toBe(false);
   });
