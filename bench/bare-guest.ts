@@ -51,6 +51,8 @@ export async function bootBare({ image, machine, network, disks, memoryMib }: Ba
   const monitor = spawn(ENTER, [`--net=${guest.namespace}`, "--", ...command], {
     cwd: directory.path,
     stdio: ["ignore", console, console, console],
+    // As the product's monitors: Linux shares processors out by session first.
+    detached: true,
   });
   closeSync(console);
   const ended = new Promise<void>((resolve) => monitor.once("exit", () => resolve()));
