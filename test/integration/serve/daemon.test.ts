@@ -68,8 +68,11 @@ describe("the daemon as a process", () => {
       const rows = host.forge.runners("all").length;
       const daemon = host.daemon();
       await host.until(
-        "it registers another",
-        () => host.forge.runners("all").length > rows || daemon.process.exitCode !== null,
+        "it registers another, or the jobs are done",
+        () =>
+          host.forge.runners("all").length > rows ||
+          daemon.process.exitCode !== null ||
+          run.jobs().every(({ status }) => status === "success"),
       );
       daemon.process.kill("SIGKILL");
       await daemon.exit;
