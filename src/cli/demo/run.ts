@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { FireteactError } from "../../base/errors.ts";
-import { hexOf, type Places } from "../../base/names.ts";
+import { BRIDGE, hexOf, type Places } from "../../base/names.ts";
+import { unixRequest } from "../../base/unix-http.ts";
 import { buildImage } from "../../image/build/build.ts";
 import { imageSources } from "../../serve/programs.ts";
 import { placesFromEnvironment } from "../places.ts";
@@ -41,16 +42,25 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   }
   const began = performance.now();
   const places = demoPlaces();
-  const before = await findLeftovers(places);
-  if (before.length > 0) {
-    throw new FireteactError("DEMO_NOT_CLEAN", `before it began, the demo found:\n  ${before.join("\n  ")}`, {
-      hint: "is another fireteact running on this host? Stop it ('fireteact drain') and try again",
-    });
-  }
+  await refuseWhereInUse(places);
   await prepareImage(places, options.progress);
   const jobs = options.forge === undefined ? await onSimulator(options, places) : await onRealForge(options, places);
   return report(jobs.jobs, [...jobs.rows, ...(await findLeftovers(places))], performance.now() - began);
 }
+
+/** Two fireteacts would share one bridge. What a stopped one left of it is taken over, and removed at the end. */
+async function refuseWhereInUse(places: Places): Promise<void> {
+  const hint = "stop the other fireteact ('fireteact drain') and try again";
+  const socketPath = `${placesFromEnvironment().run}/api.sock`;
+  if (await unixRequest({ socketPath, path: "/healthz" }).then(Boolean, () => false)) {
+    throw new FireteactError("DEMO_IN_USE", `a fireteact serves at ${socketPath}`, { hint });
+  }
+  const found = (await findLeftovers(places)).filter((line) => !isShared(line));
+  if (found.length === 0) return;
+  throw new FireteactError("DEMO_NOT_CLEAN", `before it began, the demo found:\n  ${found.join("\n  ")}`, { hint });
+}
+
+const isShared = (line: string): boolean => line === `interface ${BRIDGE}` || line.startsWith("nftables ");
 
 /** The daemon would build a missing image itself; here people can watch, and it is always made of this very program. */
 async function prepareImage(places: Places, progress: DemoOptions["progress"]): Promise<void> {
