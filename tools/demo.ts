@@ -4,8 +4,10 @@ import { join } from "node:path";
 import { DEMO_PACKAGES, ensurePackages } from "./debian.ts";
 import { environment, root } from "./toolchain.mjs";
 
+const asksOnly = process.argv.slice(2).some((word) => word === "--help" || word === "-h");
 try {
-  ensurePackages(DEMO_PACKAGES);
+  if (!asksOnly) ensureRoot();
+  ensurePackages(asksOnly ? [] : DEMO_PACKAGES);
 } catch (error) {
   process.stderr.write(`fireteact: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exit(1);
@@ -15,3 +17,11 @@ const run = (command: string, args: string[]) =>
 
 process.exitCode =
   run(process.execPath, ["tools/build.ts"]) || run(join(root, "bin", "fireteact"), ["demo", ...process.argv.slice(2)]);
+
+/** Before anything is installed or built, so that nobody waits for a refusal. */
+function ensureRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw new Error(
+    "the demo makes networks and microVMs, which only root may, and you are not root\n  > run it with: sudo npm run demo",
+  );
+}
