@@ -158,6 +158,7 @@ export function createLoop(deps: LoopDeps): Loop {
   };
 
   const recordStep = (step: Extract<Step, { kind: RecordStep }>) => {
+    deps.faultPoint?.(step.kind, "before-record");
     switch (step.kind) {
       case "create":
         log.info({ runner: step.runner.id, job: step.runner.jobKey }, "creating a runner");
@@ -174,6 +175,7 @@ export function createLoop(deps: LoopDeps): Loop {
         closeRecord(step.runner);
         break;
     }
+    deps.faultPoint?.(step.kind, "after-record");
     wake();
   };
 

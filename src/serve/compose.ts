@@ -23,7 +23,7 @@ import { documentOf } from "./documents.ts";
 import { keepDrivers } from "./drivers.ts";
 import { createTargets, type Targets } from "./targets.ts";
 
-interface ComposeOptions {
+export interface ComposeOptions {
   settings: Settings;
   places: Places;
   hostId: string;
@@ -32,6 +32,7 @@ interface ComposeOptions {
   log: Logger;
   /** Hosts that are reached without a proxy, as in `NO_PROXY`. */
   noProxy?: string | undefined;
+  /** See `LoopDeps`; for tests. */
   faultPoint?: FaultPoint;
   /** See `LoopDeps`; for tests. */
   housekeeping?: number;

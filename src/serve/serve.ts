@@ -7,14 +7,14 @@ import type { Places } from "../base/names.ts";
 import { openSecret } from "../config/secret.ts";
 import type { Settings } from "../core/settings.ts";
 import { claimState } from "../store/claim.ts";
-import { type Composition, compose } from "./compose.ts";
+import { type ComposeOptions, type Composition, compose } from "./compose.ts";
 import { takeDoors } from "./doors.ts";
 import { hostId } from "./host-id.ts";
 import { loadServable } from "./servable.ts";
 import { listenToSignals } from "./signals.ts";
 import { createWebhookReceiver } from "./webhook.ts";
 
-export interface ServeOptions {
+export interface ServeOptions extends Pick<ComposeOptions, "faultPoint" | "housekeeping"> {
   configFile: string;
   places: Places;
   version: ApiDeps["version"];
@@ -49,6 +49,8 @@ export async function runServe(options: ServeOptions): Promise<number> {
     clock: systemClock,
     log,
     noProxy: process.env["NO_PROXY"] ?? process.env["no_proxy"],
+    ...(options.faultPoint === undefined ? {} : { faultPoint: options.faultPoint }),
+    ...(options.housekeeping === undefined ? {} : { housekeeping: options.housekeeping }),
   });
   stack.defer(() => composition.close());
   stack.defer(() => doors.close());

@@ -1,12 +1,14 @@
 import type { RunnerEvent } from "../../core/runner.ts";
-import { laneKey, type Step } from "../../core/steps.ts";
+import { laneKey, type Step, type StepKind } from "../../core/steps.ts";
 import type { StepContext } from "../../sandbox/port.ts";
 import type { ExecuteDeps, Executor } from "./context.ts";
 import { EXECUTORS, type OutsideStep, type RecordStep, STEP_TIMEOUTS } from "./table.ts";
 
 /** The four moments of a step at which a crash must lose nothing and leave nothing. */
 export const POINTS = ["before-intent", "after-intent", "after-effect", "after-record"] as const;
-export type FaultPoint = (step: OutsideStep, point: (typeof POINTS)[number]) => void;
+/** Those of a step that changes nothing but a record. */
+export const RECORD_POINTS = ["before-record", "after-record"] as const;
+export type FaultPoint = (step: StepKind, point: (typeof POINTS | typeof RECORD_POINTS)[number]) => void;
 
 /** Carries out steps that change something outside: intent first, then the effect, then the record of it. */
 export function createStepRunner(

@@ -4,7 +4,8 @@ import { deregister, drain, register, sweepRow } from "./register.ts";
 import { boot, destroy, give, sweepSandbox, withdraw } from "./sandbox.ts";
 
 /** Steps of the record lane change nothing outside; the loop carries them out itself, in order. */
-export type RecordStep = "create" | "end" | "keep" | "close";
+export const RECORD_STEPS = ["create", "end", "keep", "close"] as const;
+export type RecordStep = (typeof RECORD_STEPS)[number];
 export type OutsideStep = Exclude<StepKind, RecordStep>;
 
 /** One executor for every step that changes something outside: a step without one does not compile. */
