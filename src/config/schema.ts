@@ -115,6 +115,14 @@ export const fileSchema = z.strictObject({
         .max(65_536)
         .optional()
         .describe("Virtual processors of all microVMs together. Default: what the machine has."),
+      diskMib: z
+        .int()
+        .min(64)
+        .max(1_073_741_824)
+        .optional()
+        .describe(
+          "What the scratch disks of all microVMs together may grow to, MiB. Default: four times what is free, since few jobs fill their disk.",
+        ),
     })
     .prefault({})
     .describe("What the pools together may use of this machine."),

@@ -117,6 +117,7 @@ function toPool(
     prefix: pool.runner.name ?? pool.name,
     memoryMib: isMicrovm ? size.memSizeMib || 2_048 : 0,
     vcpus: isMicrovm ? size.vcpuCount || 2 : 0,
+    diskMib: pool.driver === "qemu" ? qemu.diskSizeMib : 0,
     limits: mergeLimits(config.limits, pool.limits),
     ...(pool.runner.image !== undefined && { image: pool.runner.image }),
     imagePullPolicy: pool.runner.imagePullPolicy,

@@ -70,7 +70,7 @@ export function fillUp(census: Census, room: Room, survey: Survey, draft: Draft)
   const { minIdle, minRunners } = view.pool;
   const missing = Math.max(minIdle - unmatched.length, minRunners - busy - avail - given, 0);
   for (let made = 0; made < missing; made++) {
-    if (room.obstacle(view) !== undefined || !room.reserve(view.pool)) return;
+    if (room.obstacle(view) !== undefined || room.reserve(view.pool) !== undefined) return;
     create(view.pool, undefined, survey, draft);
   }
 }

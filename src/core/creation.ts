@@ -15,6 +15,7 @@ export function newRunner(pool: Pool, job: Job | undefined, input: PlanInput): R
     labels: [...pool.labels],
     memoryMib: pool.memoryMib,
     vcpus: pool.vcpus,
+    diskMib: pool.diskMib,
     limits: { ...pool.limits },
     ...(job === undefined ? {} : { jobKey: job.key }),
     ...(job?.handle === undefined ? {} : { handle: job.handle }),

@@ -16,7 +16,7 @@ export type Fate =
   /** Its bound runner is being removed; only then may there be another. */
   | { kind: "handle-taken"; runner: string }
   | { kind: "given"; pool: PoolView }
-  | { kind: "host-full"; pool: PoolView }
+  | { kind: "host-full"; pool: PoolView; detail: string }
   | { kind: "refused"; pools: PoolView[]; obstacle: Obstacle; pool: string }
   | { kind: "unmatched" }
   | { kind: "unservable"; until: number }
@@ -77,7 +77,10 @@ function giveToPool(job: WaitingJob, survey: Survey, room: Room, ranked: Map<str
   let first: { pool: string; obstacle: Obstacle } | undefined;
   for (const view of pools) {
     const obstacle = room.obstacle(view);
-    if (obstacle === undefined) return { kind: room.reserve(view.pool) ? "given" : "host-full", pool: view };
+    if (obstacle === undefined) {
+      const detail = room.reserve(view.pool);
+      return detail === undefined ? { kind: "given", pool: view } : { kind: "host-full", pool: view, detail };
+    }
     first ??= { pool: view.pool.name, obstacle };
   }
   return first === undefined ? { kind: "unmatched" } : { kind: "refused", pools, ...first };

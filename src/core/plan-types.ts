@@ -41,6 +41,10 @@ export interface HostCapacity {
   /** Memory that all sandboxes together may use. */
   memoryMib: number;
   vcpus: number;
+  /** What all scratch disks together may grow to; below zero, nothing that writes may be made. Absent: no bound. */
+  disk?: { mib: number; detail: string };
+  /** How many guests the network has addresses for. Absent: no bound. */
+  addresses?: number;
 }
 
 /** `run` scales; `drain` creates nothing and ends what is idle; `detach` creates and ends nothing. */

@@ -2,7 +2,7 @@ import type { Fate } from "./demand.ts";
 import type { Draft } from "./draft.ts";
 import { inWords } from "./limits.ts";
 import { unknownLabels } from "./match.ts";
-import type { PoolView, WaitReason } from "./plan-types.ts";
+import type { WaitReason } from "./plan-types.ts";
 import { statusOf } from "./runner.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
 import type { Runner } from "./types.ts";
@@ -34,7 +34,7 @@ export function reasonOf(
       };
     }
     case "host-full":
-      return { ...seen, code: "host-full", detail: hostFull(fate.pool), pool: fate.pool.pool.name };
+      return { ...seen, code: "host-full", detail: fate.detail, pool: fate.pool.pool.name };
     case "refused":
       return { ...seen, code: fate.obstacle.code, detail: refusal(fate), pool: fate.pool };
     case "unmatched":
@@ -60,10 +60,6 @@ function matchedReason(runner: Runner): Pick<WaitReason, "code" | "detail"> {
   if (statusOf(runner) === "idle")
     return { code: "runner-starting", detail: `warm runner ${runner.id} is being registered for it` };
   return { code: "runner-starting", detail: `runner ${runner.id} is starting` };
-}
-
-function hostFull({ pool }: PoolView): string {
-  return `the host has no room for another runner of pool ${pool.name}, which needs ${pool.memoryMib} MiB and ${pool.vcpus} CPUs`;
 }
 
 function refusal({ obstacle, pools }: Extract<Fate, { kind: "refused" }>): string {

@@ -1,9 +1,9 @@
 import type { Draft } from "./draft.ts";
 import { inWords } from "./limits.ts";
-import type { PoolView, WaitCode } from "./plan-types.ts";
+import type { HostCapacity, PoolView, WaitCode } from "./plan-types.ts";
 import { isAvailable, isLive, statusOf } from "./runner.ts";
 import type { Survey } from "./survey.ts";
-import type { Pool, Runner } from "./types.ts";
+import type { DriverName, Pool, Runner } from "./types.ts";
 
 export interface Obstacle {
   code: WaitCode;
@@ -14,23 +14,21 @@ export interface Obstacle {
 export interface Room {
   /** Why the pool may not be given a job at all. */
   obstacle(view: PoolView): Obstacle | undefined;
-  /** Reserves one runner's place; false when the host has no memory or CPU for it. */
-  reserve(pool: Pool): boolean;
+  /** Reserves one runner's place; otherwise says, in one sentence, what the host lacks for it. */
+  reserve(pool: Pool): string | undefined;
 }
 
 export function roomOf(survey: Survey, draft: Draft): Room {
   const { host, runners } = survey.input;
   const live = new Map<string, number>();
   const unproven = new Map<string, number>();
-  let memoryMib = host.memoryMib;
-  let vcpus = host.vcpus;
+  const left = { ...host, diskMib: host.disk?.mib ?? Number.POSITIVE_INFINITY };
   const count = (counts: Map<string, number>, pool: string) => counts.set(pool, (counts.get(pool) ?? 0) + 1);
   for (const runner of runners) {
     if (!isLive(runner)) continue;
     count(live, runner.pool);
     if (isOnItsWay(runner)) count(unproven, runner.pool);
-    memoryMib -= runner.memoryMib;
-    vcpus -= runner.vcpus;
+    take(left, runner);
   }
 
   return {
@@ -45,15 +43,44 @@ export function roomOf(survey: Survey, draft: Draft): Room {
       return { code: "pool-at-max", detail: `pool ${pool.name} has its maximum of ${pool.maxRunners} runners` };
     },
     reserve: (pool) => {
-      if (memoryMib < pool.memoryMib || vcpus < pool.vcpus) return false;
-      memoryMib -= pool.memoryMib;
-      vcpus -= pool.vcpus;
+      const lack = lackOf(left, pool, host);
+      if (lack !== undefined) return lack;
+      take(left, pool);
       count(live, pool.name);
       count(unproven, pool.name);
-      return true;
+      return undefined;
     },
   };
 }
+
+interface Left {
+  memoryMib: number;
+  vcpus: number;
+  diskMib: number;
+  addresses?: number;
+}
+
+type Needs = Pick<Pool, "memoryMib" | "vcpus" | "driver"> & { diskMib?: number };
+
+function take(left: Left, { memoryMib, vcpus, diskMib = 0, driver }: Needs): void {
+  left.memoryMib -= memoryMib;
+  left.vcpus -= vcpus;
+  left.diskMib -= diskMib;
+  if (left.addresses !== undefined && hasAddress(driver)) left.addresses -= 1;
+}
+
+function lackOf(left: Left, pool: Pool, { disk, addresses }: HostCapacity): string | undefined {
+  if (disk !== undefined && (disk.mib < 0 || (pool.diskMib > 0 && left.diskMib < pool.diskMib))) {
+    return `the host's disk has no room for another runner of pool ${pool.name}: ${disk.detail}`;
+  }
+  if (left.addresses !== undefined && left.addresses < 1 && hasAddress(pool.driver)) {
+    return `all ${addresses} addresses that the host has for guests are in use: network.subnet is too small`;
+  }
+  if (left.memoryMib >= pool.memoryMib && left.vcpus >= pool.vcpus) return undefined;
+  return `the host has no room for another runner of pool ${pool.name}, which needs ${pool.memoryMib} MiB and ${pool.vcpus} CPUs`;
+}
+
+const hasAddress = (driver: DriverName): boolean => driver === "qemu" || driver === "firecracker";
 
 function isOnItsWay(runner: Runner): boolean {
   return isAvailable(runner) && statusOf(runner) === "starting";

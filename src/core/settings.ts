@@ -17,7 +17,7 @@ export interface Settings {
   guest: GuestSettings;
   network: NetworkSettings;
   /** What all sandboxes together may use; what is absent is taken from the machine. */
-  host: { memoryMib?: number; vcpus?: number };
+  host: { memoryMib?: number; vcpus?: number; diskMib?: number };
   containerd: { address: string; snapshotter: string };
   cni: { confDir: string; binDir: string };
 }
@@ -135,6 +135,7 @@ export function poolOf(settings: PoolSettings, flavour: "gitea" | "forgejo", gue
     prefix: settings.prefix,
     memoryMib: settings.memoryMib,
     vcpus: settings.vcpus,
+    diskMib: settings.diskMib,
     limits: settings.limits,
   };
 }

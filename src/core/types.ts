@@ -63,6 +63,8 @@ export interface Pool {
   prefix: string;
   memoryMib: number;
   vcpus: number;
+  /** What a runner's scratch disk may grow to; 0 for drivers that make none. */
+  diskMib: number;
   limits: Limits;
 }
 
@@ -196,6 +198,7 @@ export interface Runner {
   labels: string[];
   memoryMib: number;
   vcpus: number;
+  diskMib?: number;
   limits: Limits;
   /** The job it was created for, or was matched to later; it may run another. */
   jobKey?: string;

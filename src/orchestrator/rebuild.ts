@@ -35,6 +35,7 @@ export function rebuild(
     labels: [...pool.labels],
     memoryMib: pool.memoryMib,
     vcpus: pool.vcpus,
+    diskMib: pool.diskMib,
     limits: { ...pool.limits },
     since: startedAt,
     at: time.at - (now - startedAt),

@@ -1,10 +1,9 @@
-import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { Places } from "../base/names.ts";
-import type { HostCapacity, PoolView } from "../core/plan-types.ts";
+import type { PoolView } from "../core/plan-types.ts";
 import { poolOf, type Settings } from "../core/settings.ts";
 import type { DriverName } from "../core/types.ts";
 import { serveAgain } from "../orchestrator/adopt.ts";
@@ -19,6 +18,7 @@ import type { SandboxDriver } from "../sandbox/port.ts";
 import { openStore } from "../store/sqlite.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { buildDrivers } from "./build-drivers.ts";
+import { capacity, watchSpace } from "./capacity.ts";
 import { documentOf } from "./documents.ts";
 import { keepDrivers } from "./drivers.ts";
 import { createTargets, type Targets } from "./targets.ts";
@@ -53,11 +53,6 @@ export interface Composition {
   /** Gives back everything this process holds. Sandboxes go on. */
   close(): Promise<void>;
 }
-
-/** Memory that stays with the host when the configuration does not say. */
-const RESERVED_MIB = 1024;
-/** Virtual CPUs per real one: jobs wait for networks and disks more than they compute. */
-const CPU_OVERCOMMIT = 4;
 
 const NEVER = new AbortController().signal;
 
@@ -120,6 +115,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
       }
     },
   });
+  const freeSpace = watchSpace(places, clock);
   const desired = () => ({
     pools: settings.pools.map((pool): PoolView => {
       const { usable, detail, bootFactor = 1 } = keeper.state(pool.driver);
@@ -131,7 +127,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
         ...(usable ? {} : { detail }),
       };
     }),
-    host: capacity(settings),
+    host: capacity(settings, freeSpace()),
     watchers: targets.watchers(),
   });
   loop = createLoop({
@@ -182,15 +178,5 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
       logs.close();
       store.close();
     },
-  };
-}
-
-/** Asked at every plan, and slow to find out. */
-const machine = { memoryMib: Math.floor(totalmem() / 2 ** 20), cpus: cpus().length };
-
-export function capacity(settings: Settings): HostCapacity {
-  return {
-    memoryMib: settings.host.memoryMib ?? Math.max(machine.memoryMib - RESERVED_MIB, 256),
-    vcpus: settings.host.vcpus ?? machine.cpus * CPU_OVERCOMMIT,
   };
 }

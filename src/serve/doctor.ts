@@ -23,7 +23,7 @@ export async function examine(
 ): Promise<Finding[]> {
   const { settings, findings } = readConfiguration(configFile);
   findings.push(checkUser(settings), ...checkDirectories(places));
-  if (settings !== undefined) findings.push(checkCapacity(settings), ...checkPools(settings));
+  if (settings !== undefined) findings.push(checkCapacity(settings, places), ...checkPools(settings));
   findings.push(...(await checkMachine(places, settings, progress)));
   if (settings !== undefined) {
     const forges = [];

@@ -43,6 +43,9 @@ export const gatewayAddress = (subnet: Subnet): string => formatAddress(subnet.b
 /** How many guests the subnet has addresses for. */
 export const slotCount = (subnet: Subnet): number => Math.min(2 ** (32 - subnet.prefix) - 3, MOST_SLOTS);
 
+/** The same for the text of the configuration. */
+export const guestAddresses = (text: string): number => slotCount(parseGuestSubnet(text));
+
 /** The address of a slot's guest as the host sees it. */
 export const slotAddress = (subnet: Subnet, slot: number): string => formatAddress(subnet.base + 2 + slot);
 

@@ -6,7 +6,7 @@ import { systemCode } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
 import { unixRequest } from "../../base/unix-http.ts";
 import type { ListenAddress, Settings } from "../../core/settings.ts";
-import { capacity } from "../compose.ts";
+import { capacity, readSpace } from "../capacity.ts";
 import { bad, type Finding, good, warning } from "./finding.ts";
 
 const GIB = 2 ** 30;
@@ -58,16 +58,21 @@ function checkSpace(path: string): Finding {
 }
 
 /** Whether the biggest guests fit at all; a pool that does not fit waits for ever. */
-export function checkCapacity(settings: Settings): Finding {
-  const host = capacity(settings);
-  const detail = `${host.memoryMib} MiB memory and ${host.vcpus} virtual CPUs for guests`;
-  const large = settings.pools.filter(({ memoryMib, vcpus }) => memoryMib > host.memoryMib || vcpus > host.vcpus);
+export function checkCapacity(settings: Settings, places: Places): Finding {
+  const host = capacity(settings, readSpace(places));
+  const diskMib = Math.max(host.disk?.mib ?? 0, 0);
+  const detail = `${host.memoryMib} MiB memory, ${host.vcpus} virtual CPUs and ${diskMib} MiB of scratch disks for guests`;
+  const large = settings.pools.filter(
+    (pool) => pool.memoryMib > host.memoryMib || pool.vcpus > host.vcpus || pool.diskMib > diskMib,
+  );
   if (large.length === 0) return good("capacity", detail);
-  const names = large.map(({ name, memoryMib, vcpus }) => `${name} (${memoryMib} MiB, ${vcpus} CPUs)`).join(", ");
+  const names = large
+    .map((pool) => `${pool.name} (${pool.memoryMib} MiB, ${pool.vcpus} CPUs, ${pool.diskMib} MiB disk)`)
+    .join(", ");
   return bad(
     "capacity",
     `${detail}: too little for one runner of ${names}`,
-    "make the pool's guests smaller (memSizeMib, vcpuCount), or give guests more with host.memoryMib and host.vcpus",
+    "make the pool's guests smaller (memSizeMib, vcpuCount, diskSizeMib), or give guests more: room on the disk, host.memoryMib, host.vcpus",
   );
 }
 

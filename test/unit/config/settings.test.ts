@@ -37,6 +37,7 @@ describe("what nobody set", () => {
       prefix: "a",
       memoryMib: 2_048,
       vcpus: 2,
+      diskMib: 10_240,
       limits: {
         boot: 2 * MINUTE,
         ready: MINUTE,

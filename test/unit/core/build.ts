@@ -41,6 +41,7 @@ export const pool = (name = "a", over: Partial<Pool> = {}): Pool => ({
   prefix: "ft",
   memoryMib: 512,
   vcpus: 1,
+  diskMib: 0,
   limits: limits(),
   ...over,
 });

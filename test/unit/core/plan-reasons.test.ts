@@ -106,6 +106,18 @@ describe("why a job waits", () => {
       detail: "the host has no room for another runner of pool a, which needs 512 MiB and 1 CPUs",
     },
     {
+      what: "a full disk",
+      given: { host: { memoryMib: 9_999, vcpus: 9, disk: { mib: -1, detail: "3 MiB are free in /d" } } },
+      code: "host-full",
+      detail: "the host's disk has no room for another runner of pool a: 3 MiB are free in /d",
+    },
+    {
+      what: "an exhausted network",
+      given: { pools: [poolView({ driver: "qemu" })], host: { memoryMib: 9_999, vcpus: 9, addresses: 0 } },
+      code: "host-full",
+      detail: "all 0 addresses that the host has for guests are in use: network.subnet is too small",
+    },
+    {
       what: "an unservable job",
       given: {
         memory: {

@@ -26,6 +26,7 @@ describe("a record that was lost", () => {
       labels: ["linux"],
       memoryMib: 512,
       vcpus: 1,
+      diskMib: 0,
       limits: limits(),
       since: NOW - 60_000,
       at: WALL - 60_000,
