@@ -9,6 +9,8 @@ export interface ForgeTuning {
   connectTimeout: number;
   /** From the request to the first byte of the answer. */
   headersTimeout: number;
+  /** How long an unused connection is kept, unless the forge names a time of its own: longer than between two polls. */
+  keepAlive: number;
   /** For a call with all its retries. */
   totalTimeout: number;
   largestAnswer: number;
@@ -21,6 +23,7 @@ export interface ForgeTuning {
 export const DEFAULT_TUNING: ForgeTuning = {
   connectTimeout: 5_000,
   headersTimeout: 10_000,
+  keepAlive: 30_000,
   totalTimeout: 30_000,
   largestAnswer: 16 * 1024 * 1024,
   retries: 3,
@@ -50,6 +53,7 @@ export function openConnections(
   const tls = ca === undefined ? {} : { ca };
   const common = {
     connect: { ...tls, timeout: tuning.connectTimeout },
+    keepAliveTimeout: tuning.keepAlive,
     headersTimeout: tuning.headersTimeout,
     bodyTimeout: tuning.headersTimeout,
     maxResponseSize: tuning.largestAnswer,

@@ -16,6 +16,11 @@ interface WatcherOptions {
   describeMode: (capabilities: ForgeCapabilities) => string;
   /** Milliseconds between reads of the queue; rows are read every sixth time and when asked for. */
   interval: number;
+  /**
+   * Called after every read: how long to wait for the next one, milliseconds. An idle read is one that nothing asked for
+   * but the time, of a target at which nothing happens.
+   */
+  pace: (interval: number, isIdle: boolean) => number;
   clock: Clock;
   log: Logger;
   wake: () => void;
@@ -41,6 +46,8 @@ const POLL_TIMEOUT = 60_000;
 const POKE_PAUSE = 200;
 /** After a failure, however long the interval is, milliseconds. */
 const RETRY = 5_000;
+/** How long after the last change of its jobs or rows a target is read at its own interval, milliseconds. */
+const LIVELY = 60_000;
 /** Running jobs kept that an incomplete queue does not show; more than the runners of any host. */
 const MOST_KEPT = 2_000;
 
@@ -67,6 +74,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
   let again = false;
   let round = 0;
   let rowFailures = 0;
+  let changedAt = Number.NEGATIVE_INFINITY;
   const gaps = new Map<"jobs" | "rows", string | undefined>();
 
   const health = (): TargetHealth => ({
@@ -124,7 +132,9 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       rowFailures = 0;
       gap("rows", complete ? undefined : "the forge's list of runners cannot be read to its end; older rows are kept");
       if (!complete) return;
-      view.rows = items.filter((row) => isOurs(row.name, options.hostId));
+      const rows = items.filter((row) => isOurs(row.name, options.hostId));
+      if (!isSame(rows, view.rows ?? [], ({ row }) => `${row}`)) changedAt = clock.uptime();
+      view.rows = rows;
       view.rowsRead++;
     } catch (error) {
       if (abort.signal.aborted) return;
@@ -160,11 +170,13 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       else if (job === undefined) fresh.delete(key);
       else fresh.set(key, job);
     }
-    view.jobs = [...fresh.values()];
+    const jobs = [...fresh.values()];
+    if (!isSame(jobs, view.jobs, ({ key, status }) => `${key} ${status}`)) changedAt = clock.uptime();
+    view.jobs = jobs;
     if (complete) view.jobsRead++;
   };
 
-  const turn = () => {
+  const turn = (why: "due" | "asked") => {
     timer?.cancel();
     if (running !== undefined) {
       again = true;
@@ -173,13 +185,18 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     running = read().finally(() => {
       running = undefined;
       if (abort.signal.aborted) return;
-      const interval = view.health === "ok" ? options.interval : Math.min(options.interval, RETRY);
-      const wait = again ? POKE_PAUSE : interval * (0.9 + Math.random() * 0.2);
+      const next = again ? "asked" : "due";
+      const pause = paceAfter(why);
+      timer = clock.after(again ? POKE_PAUSE : pause * (0.9 + Math.random() * 0.2), () => turn(next));
       again = false;
-      timer = clock.after(wait, turn);
     });
   };
-  turn();
+  const paceAfter = (why: "due" | "asked") => {
+    if (view.health !== "ok") return options.pace(Math.min(options.interval, RETRY), why === "due");
+    const isLively = clock.uptime() - changedAt < LIVELY;
+    return options.pace(options.interval, why === "due" && !isLively);
+  };
+  turn("asked");
 
   return {
     view: () => view,
@@ -191,6 +208,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       const replaced = view.jobs.filter((known) => known.id === job.id && known.key !== job.key);
       const others = view.jobs.filter((known) => known.id !== job.id);
       const arrived = clock.uptime();
+      changedAt = arrived;
       const news = gone ? undefined : { ...job, since: before?.since ?? arrived, at: before?.at ?? clock.now() };
       view.jobs = news === undefined ? others : [...others, news];
       if (view.listsQueue) for (const { key } of replaced) pushed.set(key, { arrived });
@@ -199,7 +217,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     },
     poke: (what = "all") => {
       if (what === "all") round = 0;
-      turn();
+      turn("asked");
     },
     stop: async () => {
       abort.abort();
@@ -207,4 +225,9 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       await running;
     },
   };
+}
+
+function isSame<T>(some: readonly T[], others: readonly T[], nameOf: (item: T) => string): boolean {
+  const names = new Set(others.map(nameOf));
+  return some.length === others.length && some.every((item) => names.has(nameOf(item)));
 }

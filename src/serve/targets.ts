@@ -8,6 +8,7 @@ import { createCircuit, type ForgeCircuit } from "../forge/circuit.ts";
 import { createForgeTarget } from "../forge/create.ts";
 import type { ForgeTarget } from "../forge/port.ts";
 import { type ForgeWatcher, watchForge } from "../orchestrator/observe.ts";
+import { createPollBudget, type PollBudget } from "../orchestrator/poll-budget.ts";
 import type { Records } from "../orchestrator/records.ts";
 import type { ForgeRequest } from "../telemetry/metrics.ts";
 
@@ -31,6 +32,8 @@ interface Entry {
 
 /** A forge in trouble is left alone for less than the time between two reads, so that the next read finds it well. */
 const REST_OF_INTERVAL = 0.8;
+/** What a read of a target sends; everything else is for a runner. */
+const POLLS = new Set(["version", "jobs", "runners"]);
 
 export function createTargets(deps: {
   hostId: string;
@@ -46,6 +49,8 @@ export function createTargets(deps: {
   const watchers = new Map<string, ForgeWatcher>();
   /** By the forge's address: scopes of one forge share its troubles. */
   const circuits = new Map<string, ForgeCircuit>();
+  /** By the forge's address as well: it is one forge that shall not be asked too much. */
+  const budgets = new Map<string, PollBudget>();
   let settings: Settings | undefined;
 
   const circuitOf = (url: string, interval: number): ForgeCircuit => {
@@ -54,10 +59,18 @@ export function createTargets(deps: {
     return known;
   };
 
+  const budgetOf = (url: string): PollBudget => {
+    const known = budgets.get(url) ?? createPollBudget(deps.clock);
+    budgets.set(url, known);
+    return known;
+  };
+
   const add = (wanted: TargetSettings, interval: number) => {
     const { key, url, scope, caFile, proxy, allowPersistentRegistration } = wanted;
     const log = deps.log.child({ target: key });
     const secret = openSecret(wanted.token);
+    const budget = budgetOf(url);
+    let polled = 0;
     const no = deps.noProxy === undefined ? {} : { no: deps.noProxy };
     const target = createForgeTarget({
       key,
@@ -70,8 +83,10 @@ export function createTargets(deps: {
       log,
       clock: deps.clock,
       circuit: circuitOf(url, interval),
-      onRequest: ({ operation, status }) =>
-        deps.onRequest({ target: key, operation, status: status === 0 ? "error" : String(status) }),
+      onRequest: ({ operation, status }) => {
+        if (POLLS.has(operation)) polled++;
+        deps.onRequest({ target: key, operation, status: status === 0 ? "error" : String(status) });
+      },
     });
     const watcher = watchForge({
       target,
@@ -79,6 +94,11 @@ export function createTargets(deps: {
       labels: () => labelsAt(key, settings),
       describeMode,
       interval,
+      pace: (pause, isIdle) => {
+        const requests = polled;
+        polled = 0;
+        return isIdle ? budget.book(pause, requests) : pause;
+      },
       clock: deps.clock,
       log,
       wake: deps.wake,

@@ -19,7 +19,7 @@ export function createWebhookReceiver(secretFile: string, targets: Targets, log:
       const watchers = targets.watchers();
       for (const job of observation.jobs) watchers.get(job.target)?.observe(job, observation.kind === "completed");
       if (observation.kind === "other" || observation.again === true)
-        for (const watcher of watchers.values()) watcher.poke();
+        for (const watcher of watchers.values()) watcher.poke("queue");
       return { status: 202, message: observation.note };
     } catch (error) {
       if (!(error instanceof WebhookError)) throw error;

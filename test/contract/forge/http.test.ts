@@ -1,3 +1,4 @@
+import { createServer, type RequestListener } from "node:http";
 import { describe, expect, it } from "vitest";
 import { type Clock, systemClock } from "../../../src/base/clock.ts";
 import { createCircuit } from "../../../src/forge/circuit.ts";
@@ -263,6 +264,25 @@ describe("places", () => {
       );
     },
   );
+
+  it("keeps its connection from one poll to the next", async () => {
+    let connections = 0;
+    // As most forges: unused connections stay open, and no header says for how long.
+    const serve = (listener: RequestListener) => {
+      const server = createServer(listener).on("connection", () => connections++);
+      server.keepAliveTimeout = 0;
+      return server;
+    };
+    const forge = closeLater(await startStrictForge({ version: "1.25.1", serve }));
+    forge.on(JOBS, empty);
+    const target = targetAt(forge.url);
+    await target.jobs([], never);
+    const opened = connections;
+    // The default interval of polls; nothing can be looked at in between.
+    await systemClock.sleep(5_500);
+    await target.jobs([], never);
+    expect(connections).toBe(opened);
+  });
 
   it("refuses scopes that would reach another route", () => {
     for (const owner of ["a/b", "..", "", "a?b"]) {

@@ -69,6 +69,7 @@ function watch() {
     labels: () => [],
     describeMode: () => "full service",
     interval: 2,
+    pace: (interval) => interval,
     clock: systemClock,
     log: createLogger("info", { write: (line) => lines.push(JSON.parse(line) as { level: string; msg: string }) }),
     wake: () => {},

@@ -36,6 +36,7 @@ function heldForge() {
     labels: () => [],
     describeMode: ({ version }) => `Gitea ${version}: full service`,
     interval: 5,
+    pace: (interval) => interval,
     clock: systemClock,
     log: silentLogger,
     wake: () => {},
