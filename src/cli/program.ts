@@ -13,9 +13,10 @@ import { fill } from "./render/text.ts";
 import { asJson, report } from "./report.ts";
 import { runners } from "./runners.ts";
 import { SERVE_OPTIONS, serve } from "./serve.ts";
+import { store } from "./store.ts";
 import { version, versionLine } from "./version.ts";
 
-const COMMANDS: Command[] = [demo, serve, doctor, config, image, pools, runners, jobs, logs, drain, version];
+const COMMANDS: Command[] = [demo, serve, doctor, config, image, store, pools, runners, jobs, logs, drain, version];
 
 const AFTERWORD = [
   "",

@@ -95,6 +95,13 @@ export const fileSchema = z.strictObject({
     ),
   drainTimeout: duration().default("3h10m").describe("How long a drain waits for running jobs."),
   pollInterval: duration(3_600_000).default("5s").describe("Time between two reads of the forge's queue."),
+  history: z
+    .strictObject({
+      runners: z.int().min(0).max(1_000_000).default(10_000).describe("How many of them are kept at most."),
+      days: z.int().min(1).max(3_650).default(90).describe("How long they are kept at most, days."),
+    })
+    .prefault({})
+    .describe("The history of runners that are gone: their jobs, timelines and events."),
   webhook: z
     .strictObject({ secretFile: path().describe("File with the secret that the forge signs webhooks with.") })
     .optional()

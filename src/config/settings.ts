@@ -40,6 +40,7 @@ export function toSettings(config: Config, forge: ForgeConfig, file: string): Se
     shutdown: config.shutdown,
     drainTimeout: parseDuration(config.drainTimeout) ?? 0,
     pollInterval: parseDuration(config.pollInterval) ?? 0,
+    history: config.history,
     ...(webhook !== undefined && { webhook: { secretFile: path(webhook.secretFile) } }),
     guest: { caFiles: guest.caFiles.map(path), env: guest.env, engines: enginePaths(guest.engines, path) },
     network: config.network,

@@ -13,6 +13,8 @@ export interface Settings {
   drainTimeout: number;
   /** Time between two reads of a forge's queue, milliseconds. */
   pollInterval: number;
+  /** How many runners that are gone are remembered, and how long. */
+  history: { runners: number; days: number };
   webhook?: { secretFile: string };
   guest: GuestSettings;
   network: NetworkSettings;

@@ -16,7 +16,7 @@ import { isBusy } from "../core/runner.ts";
 import { LANES, laneKey, type Step } from "../core/steps.ts";
 import type { DriverName, RunnerRow } from "../core/types.ts";
 import type { SandboxDriver } from "../sandbox/port.ts";
-import type { Store } from "../store/port.ts";
+import type { Retention, Store } from "../store/port.ts";
 import { adopt, findStrays, serveAgain } from "./adopt.ts";
 import type { Attendance } from "./attendance.ts";
 import type { ExecuteDeps } from "./execute/context.ts";
@@ -39,7 +39,7 @@ export interface LoopDeps {
   execute: ExecuteDeps;
   drivers: Map<DriverName, SandboxDriver>;
   /** Read at every plan, so that a reload only swaps what this returns. */
-  desired: () => { pools: PoolView[]; host: HostCapacity; watchers: Map<string, ForgeWatcher> };
+  desired: () => { pools: PoolView[]; host: HostCapacity; watchers: Map<string, ForgeWatcher>; history: Retention };
   /** Milliseconds between two searches of the host; 30 s unless told. */
   housekeeping?: number;
   /** Called at every point at which a crash must do no harm; tests kill the process there. */
@@ -225,6 +225,7 @@ export function createLoop(deps: LoopDeps): Loop {
     if (mode === "detach") return;
     try {
       store.saveMemory(memory);
+      store.tidy(deps.desired().history);
     } catch (error) {
       log.error({ cause: describe(error) }, "the plan's memory could not be saved");
     }
@@ -291,6 +292,8 @@ export function createLoop(deps: LoopDeps): Loop {
     memory: () => memory,
     targets: () => [...deps.desired().watchers.values()].map((watcher) => watcher.health()),
     history: (limit) => store.history(limit),
+    closed: (hex) => store.closed(hex),
+    story: (hex) => store.story(hex),
     started: () => planned,
     pause: (pool) => {
       paused.add(pool);

@@ -21,7 +21,12 @@ export interface Orchestrator {
   reasons(): WaitReason[];
   memory(): PlanMemory;
   targets(): TargetHealth[];
+  /** Runners that are gone, newest first. */
   history(limit: number): { runner: Runner; closedAt: number }[];
+  /** One that is gone. */
+  closed(hex: string): { runner: Runner; closedAt: number } | undefined;
+  /** What happened to a runner, present or gone, oldest first; empty when it is not known. */
+  story(hex: string): { at: number; change: string }[];
   /** False until the first plan has run. */
   started(): boolean;
   /** Creates no more runners for the pool; what runs goes on. Kept over restarts. */

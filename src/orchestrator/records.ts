@@ -3,7 +3,7 @@ import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { applyEvent, type RunnerEvent } from "../core/runner.ts";
 import type { Runner } from "../core/types.ts";
-import type { Store } from "../store/port.ts";
+import type { RunnerChange, Store } from "../store/port.ts";
 import type { OrchestratorEvent } from "./port.ts";
 
 /** The records of all runners that are not closed: memory first, the store behind it, listeners after both. */
@@ -19,17 +19,21 @@ export interface Records {
   /** Like `apply`, for the agent's event number `seq`: repeated ones change nothing. */
   hear(id: string, seq: number, events: RunnerEvent[]): void;
   /** Applies events in memory and hands the result to `save`, which writes it together with something else. */
-  applyWith(id: string, events: RunnerEvent[], save: (runner: Runner) => void): void;
+  applyWith(id: string, events: RunnerEvent[], save: Save): void;
   close(id: string): void;
   subscribe(listener: (event: OrchestratorEvent) => void): () => void;
   emit(event: OrchestratorEvent): void;
 }
+
+/** Writes a record, with what changed it. */
+type Save = (runner: Runner, changes: RunnerChange[]) => void;
 
 export function createRecords(deps: { store: Store; clock: Clock; log: Logger }): Records {
   const { store, clock, log } = deps;
   const runners = new Map<string, Runner>();
   const hexes = new Map<string, string>();
   const listeners = new Set<(event: OrchestratorEvent) => void>();
+  const save: Save = (runner, changes) => store.saveRunner(runner, changes);
   const keep = (runner: Runner) => {
     runners.set(runner.id, runner);
     hexes.set(runner.hex, runner.id);
@@ -47,11 +51,16 @@ export function createRecords(deps: { store: Store; clock: Clock; log: Logger })
   };
 
   /** Nothing is kept in memory before `save` has returned. */
-  const change = (before: Runner, events: RunnerEvent[], save: (runner: Runner) => void): Runner => {
+  const change = (before: Runner, events: RunnerEvent[], save: Save): Runner => {
     const time = { now: clock.uptime(), at: clock.now() };
     let runner = before;
-    for (const event of events) runner = applyEvent(runner, event, time);
-    save(runner);
+    const changes: RunnerChange[] = [];
+    for (const event of events) {
+      const after = applyEvent(runner, event, time);
+      if (after !== runner) changes.push({ at: time.at, change: event.kind });
+      runner = after;
+    }
+    save(runner, changes);
     keep(runner);
     if (runner !== before) {
       for (const event of events) {
@@ -62,7 +71,7 @@ export function createRecords(deps: { store: Store; clock: Clock; log: Logger })
     return runner;
   };
 
-  const applyWith = (id: string, events: RunnerEvent[], save: (runner: Runner) => void): Runner | undefined => {
+  const applyWith = (id: string, events: RunnerEvent[], save: Save): Runner | undefined => {
     const before = runners.get(id);
     return before === undefined ? undefined : change(before, events, save);
   };
@@ -72,22 +81,22 @@ export function createRecords(deps: { store: Store; clock: Clock; log: Logger })
     all: () => [...runners.values()],
     byHex: (hex) => runners.get(hexes.get(hex) ?? ""),
     add: (runner) => {
-      store.saveRunner(runner);
+      store.saveRunner(runner, [{ at: clock.now(), change: "created" }]);
       keep(runner);
       emit({ kind: "runner", change: "created", runner, at: clock.now() });
     },
-    apply: (id, event) => applyWith(id, [event], (runner) => store.saveRunner(runner)),
+    apply: (id, event) => applyWith(id, [event], save),
     hear: (id, seq, events) => {
       const before = runners.get(id);
       if (before === undefined || seq < (before.heard ?? 0)) return;
       const heard = { ...before, heard: seq + 1 };
       // What changes nothing is stored with the next event that does: a guest must not make us write at will.
-      change(heard, events, events.length === 0 ? () => {} : (runner) => store.saveRunner(runner));
+      change(heard, events, events.length === 0 ? () => {} : save);
     },
     applyAnyway: (id, event) =>
-      applyWith(id, [event], (runner) => {
+      applyWith(id, [event], (runner, changes) => {
         try {
-          store.saveRunner(runner);
+          store.saveRunner(runner, changes);
         } catch (error) {
           log.error({ runner: id, change: event.kind, cause: describe(error) }, "a change could not be stored yet");
         }

@@ -129,6 +129,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     }),
     host: capacity(settings, freeSpace()),
     watchers: targets.watchers(),
+    history: settings.history,
   });
   loop = createLoop({
     hostId: options.hostId,

@@ -1,87 +1,90 @@
-import { existsSync, mkdirSync, renameSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { describe, FireteactError } from "../base/errors.ts";
+import { describe, FireteactError, systemCode } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
+import { migrate } from "./migrate.ts";
 import { createPrivate } from "./private.ts";
-import { MIGRATIONS } from "./schema.ts";
 
 /**
- * Opens the database, makes or upgrades it. A damaged file is set aside with a warning, since everything that matters
- * can be read from the forge and the host again; one that a newer program wrote is refused.
+ * Opens the database, makes or upgrades it, and hands it to `use`, which reads what must be readable. A damaged file is
+ * set aside with a warning, since everything that matters can be read from the forge and the host again; one that a
+ * newer program wrote is refused.
  */
-export function openDatabase(path: string, log: Logger): DatabaseSync {
+export function openDatabase<T>(path: string, log: Logger, use: (database: DatabaseSync) => T): T {
   mkdirSync(dirname(path), { recursive: true, mode: 0o711 });
   try {
-    return openSound(path);
+    return openSound(path, use);
   } catch (error) {
-    if (!isDamage(error)) throw error;
-    const aside = `${path}.broken-${Date.now()}`;
-    for (const suffix of ["", "-wal", "-shm"]) {
-      if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
-    }
+    if (!isDamage(error)) throw isFault(error) ? unusable(path, error) : error;
     log.warn(
-      { path, aside, cause: describe(error) },
+      { path, aside: setAside(path), cause: describe(error) },
       "the store could not be read and was set aside; runners are found again in the forge and on the host",
     );
-    return openSound(path);
+    return openSound(path, use);
   }
 }
 
-function openSound(path: string): DatabaseSync {
+function openSound<T>(path: string, use: (database: DatabaseSync) => T): T {
   // Runner tokens lie in it.
   createPrivate(path);
-  const database = new DatabaseSync(path);
+  const database = new DatabaseSync(path, { timeout: 5_000 });
   try {
     database.exec(
-      "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON",
+      "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON",
     );
-    const check = database.prepare("PRAGMA quick_check(1)").get();
-    if (check?.quick_check !== "ok") throw new DamagedStore(String(check?.quick_check));
+    const check = database.prepare("PRAGMA integrity_check(1)").get();
+    if (check?.integrity_check !== "ok") throw new DamagedStore(String(check?.integrity_check));
     migrate(database, path);
-    return database;
+    return use(database);
   } catch (error) {
     database.close();
     throw error;
   }
 }
 
-function migrate(database: DatabaseSync, path: string): void {
-  const version = Number(database.prepare("PRAGMA user_version").get()?.user_version);
-  if (version > MIGRATIONS.length) {
-    throw new FireteactError(
-      "STORE_TOO_NEW",
-      `${path} was written by a newer fireteact (schema ${version}, this one knows ${MIGRATIONS.length})`,
-      {
-        hint: `start the newer program again, or put back the copy it made before upgrading: ${backupPath(path, MIGRATIONS.length)}`,
-        facts: { path, version },
-      },
-    );
+/** Broken files that are kept, the newest, for whoever wants to know what happened. */
+const KEEP_BROKEN = 3;
+
+function setAside(path: string): string {
+  const aside = `${path}.broken-${Date.now()}`;
+  for (const suffix of ["", "-wal", "-shm"]) {
+    if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
   }
-  if (version === MIGRATIONS.length) return;
-  if (version > 0) {
-    createPrivate(backupPath(path, version));
-    database.prepare("VACUUM INTO ?").run(backupPath(path, version));
-  }
-  for (const [index, migration] of MIGRATIONS.entries()) {
-    if (index < version) continue;
-    database.exec(`BEGIN; ${migration}; PRAGMA user_version = ${index + 1}; COMMIT`);
-  }
+  const broken = readdirSync(dirname(path)).filter((name) => name.startsWith(`${basename(path)}.broken-`));
+  const times = [...new Set(broken.map(timeOf))].sort((a, b) => b - a);
+  const old = new Set(times.slice(KEEP_BROKEN));
+  for (const name of broken) if (old.has(timeOf(name))) rmSync(join(dirname(path), name));
+  return aside;
 }
 
-const backupPath = (path: string, version: number): string => `${path}.schema-${version}`;
+const timeOf = (name: string): number => Number(/\.broken-(\d+)/.exec(name)?.[1] ?? 0);
 
 class DamagedStore extends Error {}
 
+/** What SQLite says when a file, or what is written in it, cannot be what we wrote. */
+const SQLITE_ERROR = 1;
 const SQLITE_CORRUPT = 11;
 const SQLITE_NOTADB = 26;
 
 /** A full disk, a lock or a lack of rights is no damage: the file is left as it is. */
 function isDamage(error: unknown): boolean {
-  if (error instanceof DamagedStore) return true;
+  // A record that is no JSON.
+  if (error instanceof DamagedStore || error instanceof SyntaxError) return true;
   return (
     error instanceof Error &&
     "errcode" in error &&
-    [SQLITE_CORRUPT, SQLITE_NOTADB].includes(Number(error.errcode) & 0xff)
+    [SQLITE_ERROR, SQLITE_CORRUPT, SQLITE_NOTADB].includes(Number(error.errcode) & 0xff)
   );
 }
+
+/** Something of the host that stands in the way. */
+function isFault(error: unknown): boolean {
+  return (error instanceof Error && "errcode" in error) || systemCode(error) !== undefined;
+}
+
+const unusable = (path: string, cause: unknown): FireteactError =>
+  new FireteactError("STORE_UNUSABLE", `the store ${path} cannot be opened`, {
+    cause,
+    hint: "it needs a disk with room, and a directory that this user may write to",
+  });

@@ -21,6 +21,18 @@ export interface HistoryEntry {
   closedAt: number;
 }
 
+/** Something that happened to a runner; `change` is an event's kind (core/runner.ts), `at` Unix milliseconds. */
+export interface RunnerChange {
+  at: number;
+  change: string;
+}
+
+/** What of the history is kept. */
+export interface Retention {
+  runners: number;
+  days: number;
+}
+
 /**
  * What must survive this process. Every method is synchronous: a write has reached the operating system when it returns.
  * Losing the store loses history and timelines, never a job: the forge and the host tell the rest.
@@ -28,15 +40,21 @@ export interface HistoryEntry {
 export interface Store {
   /** All runners that are not closed, with uptimes already carried over to this boot. */
   runners(): Runner[];
-  saveRunner(runner: Runner): void;
+  /** Saves the record, and adds to the story of its runner what changed it. */
+  saveRunner(runner: Runner, changes?: readonly RunnerChange[]): void;
   /** Moves a runner into history and erases its secrets. */
   closeRunner(runner: Runner, at: number): void;
+  /** Closed runners, newest first. */
   history(limit: number): HistoryEntry[];
+  /** A closed runner that is still in the history. */
+  closed(hex: string): HistoryEntry | undefined;
+  /** What happened to a runner, present or closed, oldest first; the first few hundred changes. */
+  story(hex: string): RunnerChange[];
 
   /** Records an intent and the runner's state in one transaction. */
   beginStep(lane: string, step: string, at: number, runner?: Runner): number;
   /** Records a step's outcome and the runner's state in one transaction. */
-  endStep(intent: number, runner?: Runner): void;
+  endStep(intent: number, runner?: Runner, changes?: readonly RunnerChange[]): void;
   /** Intents whose outcome was never recorded: their maker died. */
   openIntents(): Intent[];
 
@@ -47,5 +65,7 @@ export interface Store {
   setPaused(pool: string, paused: boolean): void;
   loadMemory(): PlanMemory | undefined;
   saveMemory(memory: PlanMemory): void;
+  /** Forgets old history, a bounded part at a time, and overwrites erased secrets wherever they lie. To be called often. */
+  tidy(retention: Retention): void;
   close(): void;
 }

@@ -23,4 +23,11 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX history_closed_at ON history (closed_at);
   CREATE TABLE paused_pools (pool TEXT PRIMARY KEY) STRICT;
   `,
+  // What happened to a runner, as lines of time and change; and its hex, by which the history is searched.
+  `
+  ALTER TABLE runners ADD COLUMN events TEXT NOT NULL DEFAULT '';
+  ALTER TABLE history ADD COLUMN events TEXT NOT NULL DEFAULT '';
+  ALTER TABLE history ADD COLUMN hex TEXT GENERATED ALWAYS AS (substr(id, -24)) VIRTUAL;
+  CREATE INDEX history_hex ON history (hex);
+  `,
 ];

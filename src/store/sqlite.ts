@@ -4,7 +4,7 @@ import type { Logger } from "../base/log.ts";
 import type { PlanMemory } from "../core/plan-types.ts";
 import type { Runner } from "../core/types.ts";
 import { openDatabase } from "./open.ts";
-import type { Store } from "./port.ts";
+import type { HistoryEntry, RunnerChange, Store } from "./port.ts";
 
 interface StoreOptions {
   path: string;
@@ -12,16 +12,27 @@ interface StoreOptions {
   /** This boot of the host; uptimes recorded under another one mean nothing. */
   boot: string;
   log: Logger;
-  /** How many closed runners are kept. */
-  historyLimit?: number;
 }
 
-/** Opens (or makes) the store. Throws `STORE_TOO_NEW`; a damaged file is set aside with a warning. */
+/** Opens (or makes) the store. Throws STORE_TOO_NEW, STORE_UNUSABLE; a damaged file is set aside with a warning. */
 export function openStore(options: StoreOptions): Store {
-  const database = openDatabase(options.path, options.log);
+  return openDatabase(options.path, options.log, (database) => storeOn(database, options));
+}
+
+/** How much of the history is forgotten at once. */
+const PRUNED_AT_ONCE = 500;
+const DAY = 24 * 60 * 60_000;
+
+function storeOn(database: DatabaseSync, options: StoreOptions): Store {
   const sql = statements(database);
-  const historyLimit = options.historyLimit ?? 10_000;
-  const save = (runner: Runner) => sql.saveRunner.run(runner.id, JSON.stringify(runner));
+  /** Whether pages with erased secrets may still lie in the log of the database; the process before left some, too. */
+  let erased = true;
+  const save = (runner: Runner, changes: readonly RunnerChange[] = []) =>
+    sql.saveRunner.run(
+      runner.id,
+      JSON.stringify(runner),
+      changes.map(({ at, change }) => `${at} ${change}\n`).join(""),
+    );
   const transaction = <T>(work: () => T): T => {
     database.exec("BEGIN IMMEDIATE");
     try {
@@ -35,6 +46,7 @@ export function openStore(options: StoreOptions): Store {
   };
 
   const runners = () => sql.runners.all().map((row) => JSON.parse(String(row.record)) as Runner);
+  runners();
   if (sql.getMeta.get("boot")?.value !== options.boot) {
     transaction(() => {
       for (const runner of runners()) save(afterReboot(runner, options.clock));
@@ -46,27 +58,30 @@ export function openStore(options: StoreOptions): Store {
 
   return {
     runners,
-    saveRunner: (runner) => void save(runner),
-    closeRunner: (runner, at) =>
+    saveRunner: (runner, changes) => void save(runner, changes),
+    closeRunner: (runner, at) => {
       transaction(() => {
-        sql.addHistory.run(runner.id, runner.pool, at, JSON.stringify(runner));
+        sql.addHistory.run(runner.id, runner.pool, at, JSON.stringify(runner), runner.id);
         sql.deleteRunner.run(runner.id);
         sql.deleteSecrets.run(runner.id);
-        sql.trimHistory.run(historyLimit);
-      }),
-    history: (limit) =>
-      sql.history
-        .all(limit)
-        .map((row) => ({ runner: JSON.parse(String(row.record)) as Runner, closedAt: Number(row.closed_at) })),
+      });
+      erased = true;
+    },
+    history: (limit) => sql.history.all(limit).map(entryOf),
+    closed: (hex) => {
+      const row = sql.closed.get(hex);
+      return row === undefined ? undefined : entryOf(row);
+    },
+    story: (hex) => storyOf(String(sql.story.get(hex, hex)?.events ?? "")),
 
     beginStep: (lane, step, at, runner) =>
       transaction(() => {
         if (runner !== undefined) save(runner);
         return Number(sql.addIntent.run(lane, step, at).lastInsertRowid);
       }),
-    endStep: (intent, runner) =>
+    endStep: (intent, runner, changes) =>
       transaction(() => {
-        if (runner !== undefined) save(runner);
+        if (runner !== undefined) save(runner, changes);
         sql.deleteIntent.run(intent);
       }),
     openIntents: () =>
@@ -87,8 +102,35 @@ export function openStore(options: StoreOptions): Store {
       return text === undefined ? undefined : (JSON.parse(String(text)) as PlanMemory);
     },
     saveMemory: (memory) => void sql.setMeta.run("memory", JSON.stringify(memory)),
+    tidy: (retention) => {
+      sql.prune.run(PRUNED_AT_ONCE, retention.runners, options.clock.now() - retention.days * DAY);
+      if (erased) erased = !emptyLog(database);
+    },
     close: () => database.close(),
   };
+}
+
+/** Moves everything from the log into the database, where erased content is overwritten; says whether it could now. */
+function emptyLog(database: DatabaseSync): boolean {
+  // Somebody who makes a copy at this moment is not waited for.
+  database.exec("PRAGMA busy_timeout = 0");
+  try {
+    return database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.busy === 0;
+  } finally {
+    database.exec("PRAGMA busy_timeout = 5000");
+  }
+}
+
+const entryOf = (row: Record<string, unknown>): HistoryEntry => ({
+  runner: JSON.parse(String(row["record"])) as Runner,
+  closedAt: Number(row["closed_at"]),
+});
+
+function storyOf(lines: string): RunnerChange[] {
+  return lines
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => ({ at: Number.parseInt(line, 10), change: line.slice(line.indexOf(" ") + 1) }));
 }
 
 /** No sandbox outlives a boot of the host, and uptimes start again. */
@@ -114,6 +156,9 @@ function afterReboot(runner: Runner, clock: Clock): Runner {
   };
 }
 
+/** Characters; a guest that goes on and on fills no disk. */
+const LONGEST_STORY = 16_384;
+
 function statements(database: DatabaseSync) {
   const prepare = (text: string) => database.prepare(text);
   return {
@@ -124,12 +169,24 @@ function statements(database: DatabaseSync) {
     deleteMeta: prepare("DELETE FROM meta WHERE key = ?"),
     runners: prepare("SELECT record FROM runners ORDER BY id"),
     saveRunner: prepare(
-      "INSERT INTO runners (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+      `INSERT INTO runners (id, record, events) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record,
+       events = CASE WHEN length(events) < ${LONGEST_STORY} THEN events || excluded.events ELSE events END`,
     ),
     deleteRunner: prepare("DELETE FROM runners WHERE id = ?"),
-    addHistory: prepare("INSERT INTO history (id, pool, closed_at, record) VALUES (?, ?, ?, ?)"),
+    addHistory: prepare(
+      "INSERT INTO history (id, pool, closed_at, record, events) VALUES (?, ?, ?, ?, coalesce((SELECT events FROM runners WHERE id = ?), ''))",
+    ),
     history: prepare("SELECT record, closed_at FROM history ORDER BY seq DESC LIMIT ?"),
-    trimHistory: prepare("DELETE FROM history WHERE seq <= (SELECT max(seq) FROM history) - ?"),
+    closed: prepare("SELECT record, closed_at FROM history WHERE hex = ? ORDER BY seq DESC LIMIT 1"),
+    story: prepare(
+      "SELECT events FROM runners WHERE substr(id, -24) = ? UNION ALL SELECT events FROM history WHERE hex = ? LIMIT 1",
+    ),
+    // In the order of their closing, so that only the oldest need to be looked at.
+    prune: prepare(
+      `DELETE FROM history WHERE seq IN (
+         SELECT seq FROM (SELECT seq, closed_at FROM history ORDER BY seq LIMIT ?)
+         WHERE seq <= (SELECT max(seq) FROM history) - ? OR closed_at < ?)`,
+    ),
     addIntent: prepare("INSERT INTO intents (lane, step, at) VALUES (?, ?, ?)"),
     deleteIntent: prepare("DELETE FROM intents WHERE id = ?"),
     intents: prepare("SELECT id, lane, step, at FROM intents ORDER BY id"),

@@ -12,6 +12,8 @@ export function standIn(over: Partial<Orchestrator> = {}): Orchestrator & { told
     memory: emptyMemory,
     targets: () => [],
     history: () => [],
+    closed: () => undefined,
+    story: () => [],
     started: () => true,
     pause: (pool) => void told.push(`pause ${pool}`),
     resume: (pool) => void told.push(`resume ${pool}`),

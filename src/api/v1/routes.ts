@@ -32,6 +32,15 @@ export function v1Routes({ orchestrator, version, drain }: ApiDeps): Hono {
     if (runner !== undefined) return context.json({ engine: "", console: "" });
     return problem(context, 404, "RUNNER_UNKNOWN", `there is no runner ${id}`, { hint: LISTS });
   });
+  app.get("/api/v1/runners/:id/events", (context) => {
+    const id = context.req.param("id");
+    const runner = findRunner(orchestrator.runners(), id) ?? findClosed(orchestrator, id)?.runner;
+    if (runner === undefined) {
+      return problem(context, 404, "RUNNER_UNKNOWN", `there is no runner ${id}`, { hint: LISTS });
+    }
+    const events = orchestrator.story(runner.hex).map(({ at, change }) => ({ at: new Date(at).toISOString(), change }));
+    return context.json({ id: runner.id, events });
+  });
   for (const verb of ["pause", "resume"] as const) {
     app.post(`/api/v1/pools/:name/${verb}`, (context) => {
       const name = context.req.param("name");

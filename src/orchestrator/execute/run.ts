@@ -33,7 +33,7 @@ export function createStepRunner(
       const events: RunnerEvent[] = await execute(step, deps, contextOf(step, deps, runner?.pool));
       point(step.kind, "after-effect");
       if ("runner" in step && records.get(step.runner) !== undefined) {
-        records.applyWith(step.runner, events, (after) => store.endStep(intent, after));
+        records.applyWith(step.runner, events, (after, changes) => store.endStep(intent, after, changes));
       } else {
         store.endStep(intent);
       }

@@ -25,6 +25,7 @@ const GUARDED: [string, string][] = [
   ["GET", "/api/v1/jobs"],
   ["GET", "/api/v1/history"],
   ["GET", `/api/v1/runners/${runner.id}/logs`],
+  ["GET", `/api/v1/runners/${runner.id}/events`],
   ["DELETE", `/api/v1/runners/${runner.id}`],
   ["POST", "/api/v1/pools/a/pause"],
   ["POST", "/api/v1/pools/a/resume"],

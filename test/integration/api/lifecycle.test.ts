@@ -51,6 +51,11 @@ describe("the API of the whole orchestrator", () => {
     expect((await api.socket("DELETE", `${path}?force=true`)).status).toBe(202);
     await eventually("the runner is gone", () => orchestrator.runners().length === 0);
     expect(await get(path)).toMatchObject({ status: "stopped", ending: { reason: "forced" } });
+    const story = (await list(`${path}/events`, "events")).map(({ change }) => change);
+    expect(story).toEqual(
+      expect.arrayContaining(["created", "registered", "booted", "assigned", "ending", "row-gone"]),
+    );
+    expect([story[0], story.includes("sandbox-gone")]).toEqual(["created", true]);
     expect(scripted.running()).toBe(0);
 
     script.jobTime = 5;

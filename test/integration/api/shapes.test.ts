@@ -114,6 +114,8 @@ describe("one runner", () => {
     pools,
     runners: () => [busy(1)],
     history: (limit) => [{ runner: closedRunner, closedAt: WALL }].slice(0, limit),
+    closed: (hex) => (hex === closedRunner.hex ? { runner: closedRunner, closedAt: WALL } : undefined),
+    story: (hex) => (hex === closedRunner.hex ? [{ at: WALL, change: "created" }] : []),
     logs: (id) => Promise.resolve(id === closedRunner.id ? { engine: "kept", console: "" } : undefined),
   };
 
@@ -134,6 +136,11 @@ describe("one runner", () => {
       expect(shown).toMatchObject({ id: closedRunner.id, status: "stopped", closed_at: new Date(WALL).toISOString() });
       expect((await get(ask, "/api/v1/history"))["runners"]).toEqual([shown]);
       expect(await get(ask, `/api/v1/runners/${closedRunner.name}/logs`)).toEqual({ engine: "kept", console: "" });
+      expect(await get(ask, `/api/v1/runners/${closedRunner.name}/events`)).toEqual({
+        id: closedRunner.id,
+        events: [{ at: new Date(WALL).toISOString(), change: "created" }],
+      });
+      expect(await get(ask, `/api/v1/runners/${busy(1).id}/events`)).toEqual({ id: busy(1).id, events: [] });
     }));
 
   it("is unknown with a hint", () =>
@@ -141,6 +148,8 @@ describe("one runner", () => {
       for (const [method, path] of [
         ["GET", "/api/v1/runners/x"],
         ["GET", "/api/v1/runners/x/logs"],
+        ["GET", "/api/v1/runners/x/events"],
+        ["GET", `/api/v1/runners/other-${closedRunner.hex}`],
         ["DELETE", "/api/v1/runners/x"],
       ] as const) {
         const answer = await ask(method, path);

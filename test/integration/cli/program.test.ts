@@ -3,10 +3,23 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ForgeSimulator } from "../../../src/forge-simulator/simulator.ts";
-import { FAKE_POOL, giteaWithRepository } from "../../support/orchestrator.ts";
+import { FAKE_POOL, giteaWithRepository, temporaryDirectory } from "../../support/orchestrator.ts";
 import { buildProgram, type Outcome } from "./daemon.ts";
 
-const COMMANDS = ["demo", "serve", "doctor", "config", "image", "pools", "runners", "jobs", "logs", "drain", "version"];
+const COMMANDS = [
+  "demo",
+  "serve",
+  "doctor",
+  "config",
+  "image",
+  "store",
+  "pools",
+  "runners",
+  "jobs",
+  "logs",
+  "drain",
+  "version",
+];
 const program = buildProgram();
 const { fireteact } = program;
 afterAll(() => program[Symbol.dispose]());
@@ -53,6 +66,7 @@ describe("the command line alone", () => {
     [["pools", "--jsn"], "unknown option '--jsn'", "did you mean --json?"],
     [["pools", "puase", "x"], "unknown action 'puase'", "did you mean pause?"],
     [["pools", "pause"], "pause which pool?", "fireteact pools pause NAME"],
+    [["store", "backup"], "back up to which file?", "fireteact store backup FILE"],
     [["runners", "stop"], "stop which runner?", "fireteact runners stop ID"],
     [["logs"], "missing required argument 'runner'", "'fireteact logs --help' has more"],
     [["pools", "--token-file", "/nonexistent"], "/nonexistent does not exist", "check that the file exists"],
@@ -157,6 +171,15 @@ describe("with a daemon", () => {
     expect(logs.stdout, "the job does not steer the terminal").not.toMatch(/[^\P{Cc}\n\t]/u);
     expect(json(await fireteact("logs", id, "--json"))["engine"]).toContain("hello ");
     for (const text of [history, shown]) expect(linesOver80(text)).toEqual([]);
+
+    using copies = temporaryDirectory();
+    const copied = await fireteact("store", "backup", join(copies.path, "copy.db"));
+    expect([copied.code, copied.stdout]).toEqual([
+      0,
+      expect.stringMatching(/copy\.db: 0 runners and 1 of the history$/m),
+    ]);
+    const again = await fireteact("store", "backup", join(copies.path, "copy.db"), "--json");
+    expect([again.code, json(again)["error"]]).toEqual([1, expect.objectContaining({ code: "FILE_EXISTS" })]);
   });
 
   it("ends a runner by force, and tells an unknown one", async () => {

@@ -1,6 +1,5 @@
-import { copyFileSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it } from "vitest";
 import type { Clock } from "../../../src/base/clock.ts";
 import { systemClock } from "../../../src/base/clock.ts";
@@ -11,21 +10,19 @@ import { openStore } from "../../../src/store/sqlite.ts";
 import { temporaryDirectory } from "../../support/orchestrator.ts";
 import { busy, fresh, NOW, ready, warm } from "../core/build.ts";
 
-const at = (uptime: number): Clock => ({ ...systemClock, uptime: () => uptime, now: () => 5_000 });
+const at = (uptime: number, wall = 5_000): Clock => ({ ...systemClock, uptime: () => uptime, now: () => wall });
 
 function opener(directory: string) {
-  const lines: string[] = [];
-  const log = createLogger("info", { write: (line) => lines.push(line) });
+  const log = createLogger("info");
   const path = join(directory, "state.db");
-  const open = (over: { boot?: string; uptime?: number; historyLimit?: number } = {}) =>
+  const open = (over: { boot?: string; uptime?: number; wall?: number } = {}) =>
     openStore({
       path,
       log,
       boot: over.boot ?? "boot 1",
-      clock: at(over.uptime ?? NOW),
-      ...(over.historyLimit === undefined ? {} : { historyLimit: over.historyLimit }),
+      clock: at(over.uptime ?? NOW, over.wall),
     });
-  return { open, lines, path };
+  return { open, path };
 }
 
 describe("the store", () => {
@@ -50,24 +47,84 @@ describe("the store", () => {
     again.close();
   });
 
-  it("moves a closed runner into history and erases its secrets, from the file too", () => {
+  it("moves a closed runner into history, where it is found by its hex, and erases its secrets", () => {
     using directory = temporaryDirectory();
     const { open, path } = opener(directory.path);
-    const store = open({ historyLimit: 2 });
-    const token = "0123456789abcdef-a-very-secret-token";
+    const store = open();
     for (const id of [1, 2, 3]) {
       store.saveRunner(fresh(id));
-      store.saveSecrets(fresh(id).id, { uuid: "u", token });
+      store.saveSecrets(fresh(id).id, { uuid: "u", token: "t" });
       store.closeRunner(fresh(id), id);
     }
     expect(store.runners()).toEqual([]);
     expect(store.secrets(fresh(1).id)).toBeUndefined();
-    expect(store.history(10).map(({ closedAt }) => closedAt)).toEqual([3, 2]);
+    expect(store.history(2).map(({ closedAt }) => closedAt)).toEqual([3, 2]);
+    expect(store.closed(fresh(2).hex)).toEqual({ runner: fresh(2), closedAt: 2 });
+    expect(store.closed(fresh(4).hex)).toBeUndefined();
     store.close();
-    for (const name of readdirSync(directory.path)) {
-      expect(readFileSync(join(directory.path, name)).includes(token)).toBe(false);
-    }
     expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  it("tells the story of a runner, present and gone, and not without end", () => {
+    using directory = temporaryDirectory();
+    const { open } = opener(directory.path);
+    const store = open();
+    store.saveRunner(fresh(1), [{ at: 1, change: "created" }]);
+    store.saveRunner(fresh(1));
+    const intent = store.beginStep("lane", "{}", 2);
+    store.endStep(intent, fresh(1), [
+      { at: 3, change: "registered" },
+      { at: 4, change: "booted" },
+    ]);
+    const told = ["1 created", "3 registered", "4 booted"];
+    const story = () => store.story(fresh(1).hex).map(({ at, change }) => `${at} ${change}`);
+    expect(story()).toEqual(told);
+    store.closeRunner(fresh(1), 5);
+    expect(story()).toEqual(told);
+    expect(store.story(fresh(2).hex)).toEqual([]);
+    for (let at = 0; at < 3_000; at++) store.saveRunner(fresh(2), [{ at, change: "first-step" }]);
+    expect(store.story(fresh(2).hex).length).toBeLessThan(2_000);
+    store.close();
+  });
+
+  it("forgets history that is too much or too old, a bounded part at a time", () => {
+    using directory = temporaryDirectory();
+    const { open } = opener(directory.path);
+    const day = 24 * 60 * 60_000;
+    const store = open({ wall: 100 * day });
+    for (let id = 0; id < 1_200; id++) store.closeRunner(fresh(id), (id < 100 ? 9 : 99) * day);
+    store.tidy({ runners: 10_000, days: 90 });
+    expect(store.history(2_000)).toHaveLength(1_100);
+    store.tidy({ runners: 300, days: 90 });
+    expect(store.history(2_000)).toHaveLength(600);
+    store.tidy({ runners: 300, days: 90 });
+    store.tidy({ runners: 300, days: 90 });
+    expect(store.history(2_000)).toHaveLength(300);
+    expect(store.history(1)[0]?.runner.id).toBe(fresh(1_199).id);
+    store.close();
+  });
+
+  it("leaves nothing of an erased token in any file, however much was written meanwhile", () => {
+    using directory = temporaryDirectory();
+    const { open } = opener(directory.path);
+    const store = open();
+    const token = (id: number) => `token-of-runner-${id}-`.padEnd(40, "x");
+    const bytes = () => readdirSync(directory.path).map((name) => readFileSync(join(directory.path, name), "latin1"));
+    const found = (id: number) => bytes().some((content) => content.includes(token(id)));
+    // Enough that pages are split and joined.
+    for (let id = 0; id < 600; id++) {
+      store.saveRunner(fresh(id));
+      store.saveSecrets(fresh(id).id, { uuid: "u", token: token(id) });
+      const gone = (id * 7) % 600;
+      if (gone < id) store.closeRunner(fresh(gone), id);
+    }
+    expect(found(599), "what is needed is there").toBe(true);
+    store.tidy({ runners: 100, days: 1 });
+    const erased = Array.from({ length: 600 }, (_, id) => id).filter((id) => !store.secrets(fresh(id).id));
+    expect(erased.length).toBeGreaterThan(250);
+    expect(erased.filter(found)).toEqual([]);
+    expect(found(599)).toBe(true);
+    store.close();
   });
 
   it("carries uptimes over to another boot once: no sandbox outlives it, and no deadline is years away", () => {
@@ -105,30 +162,6 @@ describe("the store", () => {
     const again = open({ boot: "boot 2", uptime: 77 });
     expect(again.runners().map((runner) => runner.sandbox.phase)).toEqual(["none", "gone"]);
     again.close();
-  });
-
-  it("refuses a file of a newer program, and names the copy that this one can read", () => {
-    using directory = temporaryDirectory();
-    const { open, path } = opener(directory.path);
-    open().close();
-    const database = new DatabaseSync(path);
-    database.exec("PRAGMA user_version = 99");
-    database.close();
-    expect(() => open()).toThrow(/newer fireteact \(schema 99/);
-    expect(existsSync(path)).toBe(true);
-  });
-
-  it("sets a damaged file aside with one warning, and begins anew", () => {
-    using directory = temporaryDirectory();
-    const { open, path, lines } = opener(directory.path);
-    open().close();
-    copyFileSync(process.execPath, path);
-    const store = open();
-    expect(store.runners()).toEqual([]);
-    store.close();
-    expect(lines).toHaveLength(1);
-    expect(lines[0]).toContain("set aside");
-    expect(readdirSync(directory.path).some((name) => name.startsWith("state.db.broken-"))).toBe(true);
   });
 });
 
