@@ -2,8 +2,10 @@ import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { createHost, type Daemon, type Host } from "../../support/daemon.ts";
+import { createHost } from "../../support/daemon.ts";
+import type { Daemon, Host } from "../../support/host.ts";
 import { FAKE_POOL } from "../../support/orchestrator.ts";
+import { remainsOf } from "../../support/remains.ts";
 
 const ENOUGH = () => AbortSignal.timeout(40_000);
 const goFile = (host: Host) => join(host.directory, "go");
@@ -23,7 +25,7 @@ async function waitingJobs(host: Host, names: string[]) {
 const isEmpty = async (host: Host, daemon: Daemon) => {
   await host.until("no record is left", async () => (await daemon.runners()).length === 0);
   await host.until("no row is left", () => host.forge.runners("existing").length === 0);
-  await host.until("nothing is left on the host", () => host.leftovers().length === 0);
+  await host.until("nothing is left on the host", () => remainsOf(host.places, host.daemons()).length === 0);
 };
 
 const once = (host: Host) =>
@@ -93,7 +95,7 @@ describe("the daemon as a process", () => {
     first.process.kill("SIGTERM");
     expect(await first.exit).toEqual({ code: 0, signal: null });
     expect(performance.now() - asked).toBeLessThan(10_000);
-    expect(host.leftovers()).not.toEqual([]);
+    expect(remainsOf(host.places, host.daemons())).not.toEqual([]);
     const second = await host.serving();
     go();
     expect(await run.finished(ENOUGH())).toEqual({ one: "success" });
@@ -112,7 +114,7 @@ describe("the daemon as a process", () => {
     expect(await run.finished(ENOUGH())).toEqual({ one: "success" });
     expect(await daemon.exit).toEqual({ code: 0, signal: null });
     expect(other.job("other").attempts).toEqual([]);
-    expect(host.leftovers()).toEqual([]);
+    expect(remainsOf(host.places, host.daemons())).toEqual([]);
     expect(host.forge.runners("existing")).toEqual([]);
   });
 
@@ -123,7 +125,7 @@ describe("the daemon as a process", () => {
     await host.until("it runs", allRun);
     daemon.process.kill("SIGTERM");
     expect(await daemon.exit).toEqual({ code: 0, signal: null });
-    expect(host.leftovers()).toEqual([]);
+    expect(remainsOf(host.places, host.daemons())).toEqual([]);
     expect(host.forge.runners("existing")).toEqual([]);
   });
 
