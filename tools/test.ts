@@ -13,7 +13,7 @@ interface Count {
   skipped: number;
 }
 
-const KINDS = ["unit", "contract", "integration", "e2e"] as const;
+const KINDS = ["unit", "contract", "integration", "faults", "e2e"] as const;
 type Kind = (typeof KINDS)[number];
 
 const asked = process.argv.slice(2).filter((word) => !word.startsWith("-"));
@@ -24,7 +24,7 @@ if (unknown.length > 0) {
 }
 const wants = (kind: Kind | "check") => asked.length === 0 || asked.includes(kind);
 
-if (wants("contract") || wants("integration") || wants("e2e")) {
+if (asked.length === 0 || ["contract", "integration", "faults", "e2e"].some((kind) => asked.includes(kind))) {
   try {
     ensurePackages(TEST_PACKAGES);
   } catch (error) {
@@ -95,6 +95,7 @@ if (wants("integration")) {
   command("real engines for the integration tests", ["tools/engines.ts"]);
   vitest("integration", "integration tests");
 }
+if (wants("faults")) vitest("faults", "fault suite: deaths of the daemon");
 if (wants("e2e")) vitest("e2e", "end-to-end tests with real guests");
 
 total.failed += broken.length;

@@ -13,31 +13,31 @@ export function remainsOf(places: Places, except: readonly number[] = []): strin
   return [
     ...processesBelow([places.run, places.state])
       .filter(({ pid }) => !except.includes(pid))
-      .map(({ pid, mark }) => `process ${pid}: ${mark}`),
+      .map(({ pid, command }) => `process ${pid}: ${command}`),
     ...filesOf(places),
     ...recordsIn(join(places.state, "state.db")),
   ];
 }
 
 /** Living processes that have one of the directories in their command line, as a working directory, or a file of it open. */
-export function processesBelow(directories: readonly string[]): { pid: number; mark: string }[] {
-  const found: { pid: number; mark: string }[] = [];
+export function processesBelow(directories: readonly string[]): { pid: number; command: string }[] {
+  const found: { pid: number; command: string }[] = [];
   for (const { pid } of processes()) {
     if (pid === process.pid) continue;
-    const mark = marksOf(pid).find((text) => directories.some((directory) => text.includes(`${directory}/`)));
-    if (mark !== undefined) found.push({ pid, mark: mark.slice(0, 160) });
+    const command = read(() => readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim()) ?? "";
+    const marks = [command, ...openPaths(pid)];
+    if (marks.some((mark) => directories.some((directory) => mark.includes(`${directory}/`)))) {
+      found.push({ pid, command: command.slice(0, 160) });
+    }
   }
   return found;
 }
 
-function marksOf(pid: number): string[] {
+/** A process's working directory, with a slash at its end so that it is below itself, and its open files. */
+function openPaths(pid: number): string[] {
+  const link = (path: string): string => read(() => readlinkSync(path)) ?? "";
   const place = `/proc/${pid}`;
-  return [
-    read(() => readFileSync(`${place}/cmdline`, "utf8").replaceAll("\0", " ")) ?? "",
-    // With a slash at its end, so that it is below itself.
-    `${read(() => readlinkSync(`${place}/cwd`)) ?? ""}/`,
-    ...(read(() => readdirSync(`${place}/fd`)) ?? []).map((fd) => read(() => readlinkSync(`${place}/fd/${fd}`)) ?? ""),
-  ];
+  return [`${link(`${place}/cwd`)}/`, ...namesIn(`${place}/fd`).map((fd) => link(`${place}/fd/${fd}`))];
 }
 
 /** What a daemon keeps for itself and for the next one. All else below its directories belonged to a sandbox. */
@@ -87,6 +87,9 @@ function recordsIn(path: string): string[] {
     database.close();
   }
 }
+
+/** Names in a directory, which may not be there. */
+export const namesIn = (directory: string): string[] => read(() => readdirSync(directory)) ?? [];
 
 /** Processes and files go away while they are looked at. */
 function read<T>(look: () => T): T | undefined {

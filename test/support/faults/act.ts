@@ -1,0 +1,97 @@
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { isOurs, newHex, runnerName } from "../../../src/base/names.ts";
+import { createRunnerClient } from "../../../src/runner-rpc/client.ts";
+import type { Daemon, Host, RunnerView } from "../host.ts";
+import { runMark } from "./prover.ts";
+
+/** What a scenario can do. While its daemon may die at any moment, whatever waits for it is over when it did. */
+export interface Act {
+  host: Host;
+  /** Pushes a workflow of jobs, by name: how long each takes in seconds, or `held` until the daemon has died. */
+  push(jobs: Record<string, number | "held">, labels?: string[]): Promise<void>;
+  /** Waits until the condition holds, or the daemon has died while it may. */
+  until(expected: string, condition: () => boolean | Promise<boolean>): Promise<void>;
+  /** Waits for a runner for which it holds; undefined when the daemon has died. */
+  runner(what: string, holds: (runner: RunnerView) => boolean): Promise<RunnerView | undefined>;
+  /** Asks the API for something; nothing happens when the daemon has died. */
+  call(method: string, path: string): Promise<void>;
+  /** Kills the daemon and starts another, without what the first one knew. */
+  startWithoutStore(): Promise<void>;
+  /** Registers a runner that no daemon made, with an id of this host or of another. */
+  plantRow(whose: "ours" | "foreign"): Promise<void>;
+  /** Names of planted runners that are not this host's. */
+  foreign: string[];
+}
+
+/** Lets held jobs go. */
+export const letGo = (host: Host): void => writeFileSync(goFile(host), "");
+const goFile = (host: Host) => join(host.directory, "go");
+
+/** Deletes what a store knows, and not who this host is. */
+export function loseStore(host: Host): void {
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(join(host.places.state, `state.db${suffix}`), { force: true });
+}
+
+/**
+ * @param daemon the one that runs, or ran last
+ * @param again kills it and starts another
+ */
+export function actOn(
+  host: Host,
+  daemon: () => Daemon,
+  mayDie: () => boolean,
+  again: (prepare: () => void) => Promise<void>,
+): Act {
+  const dead = () => mayDie() && daemon().ended();
+  const until: Act["until"] = (expected, condition) => host.until(expected, async () => dead() || (await condition()));
+  const foreign: string[] = [];
+  return {
+    host,
+    foreign,
+    push: async (jobs, labels = ["linux"]) => {
+      const definitions = Object.entries(jobs).map(([name, takes]) => [
+        name,
+        { "runs-on": labels, steps: [{ run: `echo "${runMark(name)}"\n${bodyOf(host, takes)}` }] },
+      ]);
+      await host.forge.pushWorkflow({
+        repository: "org/app",
+        yaml: stringify({ on: "push", jobs: Object.fromEntries(definitions) }),
+      });
+    },
+    until,
+    runner: async (what, holds) => {
+      let found: RunnerView | undefined;
+      await until(what, async () => {
+        found = (await daemon().runners()).find(holds);
+        return found !== undefined;
+      });
+      return found;
+    },
+    call: async (method, path) => {
+      const answer = await daemon()
+        .call(method, path)
+        .catch(() => undefined);
+      if (answer !== undefined && answer.status >= 400) throw new Error(`${method} ${path}: ${answer.body}`);
+      if (answer === undefined) await until("the daemon's death", () => false);
+    },
+    startWithoutStore: () => again(() => loseStore(host)),
+    plantRow: async (whose) => {
+      const ours = readFileSync(join(host.places.state, "host-id"), "utf8").slice(0, 6);
+      const id = whose === "ours" ? ours : ours === "0f0f0f" ? "f0f0f0" : "0f0f0f";
+      const name = runnerName(
+        "ft",
+        newHex(id, (digits) => "ab".repeat(digits / 2)),
+      );
+      if (!isOurs(name, id)) throw new Error(`${name} is no name of ${id}`);
+      const { runner } = createRunnerClient({ baseUrl: host.forge.url });
+      await runner.register({ name, token: host.forge.registrationToken(""), labels: ["other"], ephemeral: true });
+      if (whose === "foreign") foreign.push(name);
+    },
+  };
+}
+
+function bodyOf(host: Host, takes: number | "held"): string {
+  return takes === "held" ? `until [ -e ${goFile(host)} ]; do sleep 0.05; done` : `sleep ${takes}`;
+}
