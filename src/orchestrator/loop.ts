@@ -20,13 +20,14 @@ import type { Retention, Store } from "../store/port.ts";
 import { adopt, findStrays, serveAgain } from "./adopt.ts";
 import type { Attendance } from "./attendance.ts";
 import type { ExecuteDeps } from "./execute/context.ts";
-import { createStepRunner, type FaultPoint } from "./execute/run.ts";
+import { type BegunStep, createStepRunner, type FaultPoint, isOutside, type Outside } from "./execute/run.ts";
 import type { RecordStep } from "./execute/table.ts";
 import type { LogBook } from "./logs.ts";
 import type { ForgeWatcher } from "./observe.ts";
 import type { Orchestrator } from "./port.ts";
 import { rebuild, type Stray } from "./rebuild.ts";
 import type { Records } from "./records.ts";
+import { joinCalls, workThrough } from "./turns.ts";
 
 export interface LoopDeps {
   hostId: string;
@@ -54,6 +55,11 @@ const FINISH_STEPS = 7_000;
 const GIVE_UP_STEPS = 2_000;
 /** When the plan is tried again after a failure of its own. */
 const AFTER_FAILURE = 1_000;
+/** What comes within this time, one turn of the event loop after the other, is planned for together. */
+const JOIN_WAKES = 10;
+/** The forge is asked when nothing else is to do, but no later than this. */
+const FORGE_WAITS = 50;
+const FORGE_STEPS_A_TURN = 8;
 
 export interface Loop extends Orchestrator {
   /** Adopts what is there and begins to plan. */
@@ -79,14 +85,13 @@ export function createLoop(deps: LoopDeps): Loop {
   let straysRead = 0;
   let mode: Mode = "detach";
   let planned = false;
-  let scheduled = false;
   let alarm: Timer | undefined;
   let housekeeping: Timer | undefined;
   let keepingHouse: Promise<void> = Promise.resolve();
   const settled: (() => void)[] = [];
   const stopping = new AbortController();
 
-  const runStep = createStepRunner({
+  const stepRunner = createStepRunner({
     ...deps.execute,
     records,
     store,
@@ -94,21 +99,22 @@ export function createLoop(deps: LoopDeps): Loop {
     ...(deps.faultPoint === undefined ? {} : { faultPoint: deps.faultPoint }),
   });
 
+  const planSoon = joinCalls(() => {
+    if (mode === "detach") return;
+    try {
+      tick();
+    } catch (error) {
+      // Runners go on without us; a full disk, say, passes.
+      log.error({ cause: describe(error), err: log.isLevelEnabled("debug") ? error : undefined }, "a plan failed");
+      alarm?.cancel();
+      alarm = clock.after(AFTER_FAILURE, wake);
+    }
+  }, JOIN_WAKES);
+  const forgeSteps = workThrough((begun: BegunStep) => launch(begun), FORGE_STEPS_A_TURN);
+  const forgeSoon = joinCalls(forgeSteps.go, FORGE_WAITS);
   const wake = () => {
-    if (scheduled || mode === "detach") return;
-    scheduled = true;
-    setImmediate(() => {
-      scheduled = false;
-      if (mode === "detach") return;
-      try {
-        tick();
-      } catch (error) {
-        // Runners go on without us; a full disk, say, passes.
-        log.error({ cause: describe(error), err: log.isLevelEnabled("debug") ? error : undefined }, "a plan failed");
-        alarm?.cancel();
-        alarm = clock.after(AFTER_FAILURE, wake);
-      }
-    });
+    if (mode !== "detach") planSoon();
+    if (!forgeSteps.isEmpty) forgeSoon();
   };
 
   const tick = () => {
@@ -131,8 +137,7 @@ export function createLoop(deps: LoopDeps): Loop {
       wall: clock.now(),
       freshHex: () => newHex(deps.hostId, (digits) => randomBytes(digits / 2).toString("hex")),
     });
-    memory = output.memory;
-    for (const step of output.steps) carryOut(step);
+    carryOut(output);
     planned = true;
     records.emit({ kind: "plan", milliseconds: performance.now() - began, steps: output.steps.length });
     alarm?.cancel();
@@ -152,13 +157,32 @@ export function createLoop(deps: LoopDeps): Loop {
     return true;
   };
 
-  const carryOut = (step: Step) => {
-    if (LANES[step.kind] === "record") recordStep(step as Extract<Step, { kind: RecordStep }>);
-    else launch(step as Exclude<Step, { kind: RecordStep }>);
+  /** Records everything that the plan wants in one transaction; only then does the first step change anything outside. */
+  const carryOut = ({ steps, memory: remembered }: PlanOutput) => {
+    const begun: BegunStep[] = [];
+    const recorded: RecordStep[] = [];
+    records.together(() => {
+      for (const step of steps) {
+        if (isOutside(step)) {
+          begun.push(stepRunner.begin(step));
+        } else {
+          deps.faultPoint?.(step.kind, "before-record");
+          recordStep(step);
+          recorded.push(step.kind);
+        }
+      }
+    });
+    memory = remembered;
+    for (const kind of recorded) deps.faultPoint?.(kind, "after-record");
+    if (recorded.length > 0) wake();
+    for (const { step } of begun) inFlight.add(laneKey(step));
+    // Sandboxes take longest to come, and the forge's answer is needed only once they are there.
+    for (const each of begun) if (LANES[each.step.kind] !== "forge") launch(each);
+    forgeSteps.add(begun.filter(({ step }) => LANES[step.kind] === "forge"));
+    if (!forgeSteps.isEmpty) forgeSoon();
   };
 
-  const recordStep = (step: Extract<Step, { kind: RecordStep }>) => {
-    deps.faultPoint?.(step.kind, "before-record");
+  const recordStep = (step: Exclude<Step, Outside>) => {
     switch (step.kind) {
       case "create":
         log.info({ runner: step.runner.id, job: step.runner.jobKey }, "creating a runner");
@@ -175,8 +199,6 @@ export function createLoop(deps: LoopDeps): Loop {
         closeRecord(step.runner);
         break;
     }
-    deps.faultPoint?.(step.kind, "after-record");
-    wake();
   };
 
   const closeRecord = (id: string) => {
@@ -188,10 +210,11 @@ export function createLoop(deps: LoopDeps): Loop {
     records.close(id);
   };
 
-  const launch = (step: Exclude<Step, { kind: RecordStep }>) => {
+  const launch = (begun: BegunStep) => {
+    const { step } = begun;
     const key = laneKey(step);
-    inFlight.add(key);
-    runStep(step)
+    stepRunner
+      .carryOut(begun)
       .then(
         () => {
           memory = recordRetry(memory, step, undefined, clock.uptime());
@@ -204,7 +227,7 @@ export function createLoop(deps: LoopDeps): Loop {
       });
   };
 
-  const failed = (step: Exclude<Step, { kind: RecordStep }>, key: string, error: unknown) => {
+  const failed = (step: Outside, key: string, error: unknown) => {
     const cause = describe(error);
     log.warn(
       { step: step.kind, lane: key, cause, err: log.isLevelEnabled("debug") ? error : undefined },

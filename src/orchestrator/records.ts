@@ -6,41 +6,59 @@ import type { Runner } from "../core/types.ts";
 import type { RunnerChange, Store } from "../store/port.ts";
 import type { OrchestratorEvent } from "./port.ts";
 
-/** The records of all runners that are not closed: memory first, the store behind it, listeners after both. */
+/** The records of all runners that are not closed: memory and the store, always the same; listeners hear after both. */
 export interface Records {
   get(id: string): Runner | undefined;
   all(): Runner[];
   byHex(hex: string): Runner | undefined;
+  /**
+   * Everything that `work` changes and writes to the store is one transaction. When it throws, or cannot be stored, memory
+   * is as it was before and nobody hears of it.
+   */
+  together<T>(work: () => T): T;
   add(runner: Runner): void;
-  /** Applies an event and saves the result; undefined when the runner is not known any more. */
-  apply(id: string, event: RunnerEvent): Runner | undefined;
-  /** Like `apply`, for what happened and cannot be told again: kept in memory when it cannot be stored. */
+  /** Applies events and saves the result; undefined when the runner is not known any more. */
+  apply(id: string, ...events: RunnerEvent[]): Runner | undefined;
+  /** Like `apply`, for what happened and cannot be told again: kept in memory until it can be stored. Not for `together`. */
   applyAnyway(id: string, event: RunnerEvent): Runner | undefined;
   /** Like `apply`, for the agent's event number `seq`: repeated ones change nothing. */
   hear(id: string, seq: number, events: RunnerEvent[]): void;
-  /** Applies events in memory and hands the result to `save`, which writes it together with something else. */
-  applyWith(id: string, events: RunnerEvent[], save: Save): void;
   close(id: string): void;
   subscribe(listener: (event: OrchestratorEvent) => void): () => void;
   emit(event: OrchestratorEvent): void;
 }
 
-/** Writes a record, with what changed it. */
-type Save = (runner: Runner, changes: RunnerChange[]) => void;
+/** What one transaction has done so far. */
+interface Group {
+  /** Each changed runner as it was before. */
+  before: Map<string, Runner | undefined>;
+  events: OrchestratorEvent[];
+}
 
 export function createRecords(deps: { store: Store; clock: Clock; log: Logger }): Records {
   const { store, clock, log } = deps;
   const runners = new Map<string, Runner>();
   const hexes = new Map<string, string>();
   const listeners = new Set<(event: OrchestratorEvent) => void>();
-  const save: Save = (runner, changes) => store.saveRunner(runner, changes);
-  const keep = (runner: Runner) => {
-    runners.set(runner.id, runner);
-    hexes.set(runner.hex, runner.id);
+  /** Runners whose record in memory is newer than the stored one, and what changed them since. */
+  const unsaved = new Map<string, RunnerChange[]>();
+  let group: Group | undefined;
+
+  const set = (id: string, runner: Runner | undefined) => {
+    const before = runners.get(id);
+    if (group !== undefined && !group.before.has(id)) group.before.set(id, before);
+    if (runner !== undefined) {
+      runners.set(id, runner);
+      hexes.set(runner.hex, id);
+    } else if (before !== undefined) {
+      runners.delete(id);
+      hexes.delete(before.hex);
+    }
   };
-  for (const runner of store.runners()) keep(runner);
+  for (const runner of store.runners()) set(runner.id, runner);
 
   const emit = (event: OrchestratorEvent) => {
+    if (event.kind === "runner") log.debug({ runner: event.runner.id, change: event.change }, "runner changed");
     for (const listener of listeners) {
       try {
         listener(event);
@@ -50,67 +68,108 @@ export function createRecords(deps: { store: Store; clock: Clock; log: Logger })
     }
   };
 
-  /** Nothing is kept in memory before `save` has returned. */
-  const change = (before: Runner, events: RunnerEvent[], save: Save): Runner => {
+  const note = (id: string, change: RunnerChange) => {
+    const changes = unsaved.get(id);
+    if (changes === undefined) unsaved.set(id, [change]);
+    else changes.push(change);
+  };
+
+  const save = (id: string) => {
+    const runner = runners.get(id);
+    if (runner !== undefined) store.saveRunner(runner, unsaved.get(id));
+    unsaved.delete(id);
+  };
+
+  const together = <T>(work: () => T): T => {
+    if (group !== undefined) return work();
+    const own: Group = { before: new Map(), events: [] };
+    const unsavedBefore = [...unsaved].map(([id, changes]) => ({ id, changes: [...changes] }));
+    let result: T;
+    group = own;
+    try {
+      result = store.together(() => {
+        const done = work();
+        for (const id of unsaved.keys()) save(id);
+        return done;
+      });
+    } catch (error) {
+      for (const [id, runner] of own.before) set(id, runner);
+      unsaved.clear();
+      for (const { id, changes } of unsavedBefore) unsaved.set(id, changes);
+      throw error;
+    } finally {
+      group = undefined;
+    }
+    for (const event of own.events) emit(event);
+    return result;
+  };
+
+  const tell = (event: OrchestratorEvent) => {
+    if (group === undefined) emit(event);
+    else group.events.push(event);
+  };
+
+  /** Applies events to a record that may be newer than the one in memory. */
+  const change = (from: Runner, events: RunnerEvent[]): Runner => {
     const time = { now: clock.uptime(), at: clock.now() };
-    let runner = before;
-    const changes: RunnerChange[] = [];
+    let runner = from;
     for (const event of events) {
       const after = applyEvent(runner, event, time);
-      if (after !== runner) changes.push({ at: time.at, change: event.kind });
+      if (after !== runner) note(runner.id, { at: time.at, change: event.kind });
       runner = after;
     }
-    save(runner, changes);
-    keep(runner);
-    if (runner !== before) {
-      for (const event of events) {
-        log.debug({ runner: runner.id, change: event.kind }, "runner changed");
-        emit({ kind: "runner", change: event.kind, runner, at: time.at });
-      }
-    }
+    if (runner === runners.get(runner.id)) return runner;
+    set(runner.id, runner);
+    if (!unsaved.has(runner.id)) unsaved.set(runner.id, []);
+    if (runner !== from) for (const event of events) tell({ kind: "runner", change: event.kind, runner, at: time.at });
     return runner;
   };
 
-  const applyWith = (id: string, events: RunnerEvent[], save: Save): Runner | undefined => {
+  const apply = (id: string, ...events: RunnerEvent[]): Runner | undefined => {
     const before = runners.get(id);
-    return before === undefined ? undefined : change(before, events, save);
+    return before === undefined ? undefined : together(() => change(before, events));
   };
 
   return {
     get: (id) => runners.get(id),
     all: () => [...runners.values()],
     byHex: (hex) => runners.get(hexes.get(hex) ?? ""),
-    add: (runner) => {
-      store.saveRunner(runner, [{ at: clock.now(), change: "created" }]);
-      keep(runner);
-      emit({ kind: "runner", change: "created", runner, at: clock.now() });
-    },
-    apply: (id, event) => applyWith(id, [event], save),
+    together,
+    add: (runner) =>
+      together(() => {
+        set(runner.id, runner);
+        note(runner.id, { at: clock.now(), change: "created" });
+        tell({ kind: "runner", change: "created", runner, at: clock.now() });
+      }),
+    apply,
     hear: (id, seq, events) => {
       const before = runners.get(id);
       if (before === undefined || seq < (before.heard ?? 0)) return;
       const heard = { ...before, heard: seq + 1 };
       // What changes nothing is stored with the next event that does: a guest must not make us write at will.
-      change(heard, events, events.length === 0 ? () => {} : save);
+      if (events.length === 0) set(id, heard);
+      else together(() => change(heard, events));
     },
-    applyAnyway: (id, event) =>
-      applyWith(id, [event], (runner, changes) => {
-        try {
-          store.saveRunner(runner, changes);
-        } catch (error) {
-          log.error({ runner: id, change: event.kind, cause: describe(error) }, "a change could not be stored yet");
-        }
-      }),
-    applyWith: (id, events, save) => void applyWith(id, events, save),
+    applyAnyway: (id, event) => {
+      try {
+        return apply(id, event);
+      } catch (error) {
+        log.error({ runner: id, change: event.kind, cause: describe(error) }, "a change could not be stored yet");
+      }
+      const before = runners.get(id);
+      return before === undefined ? undefined : change(before, [event]);
+    },
     close: (id) => {
       const runner = runners.get(id);
       if (runner === undefined) return;
-      const at = clock.now();
-      const closed = { ...runner, timeline: { ...runner.timeline, destroyed: runner.timeline.destroyed ?? at } };
-      store.closeRunner(closed, at);
-      runners.delete(id);
-      hexes.delete(runner.hex);
-      emit({ kind: "closed", runner: closed, at });
+      together(() => {
+        const at = clock.now();
+        if (unsaved.has(id)) save(id);
+        const closed = { ...runner, timeline: { ...runner.timeline, destroyed: runner.timeline.destroyed ?? at } };
+        store.closeRunner(closed, at);
+        set(id, undefined);
+        tell({ kind: "closed", runner: closed, at });
+      });
     },
     subscribe: (listener) => {
       listeners.add(listener);

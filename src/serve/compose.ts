@@ -100,6 +100,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     driver,
     document: (runner, secrets) => documentOf(runner, settings, flavourAt(runner.target), secrets),
     filesBeforeBoot: () => undefined,
+    saidRowsStay: new WeakSet(),
   };
   const keeper = keepDrivers({
     drivers,

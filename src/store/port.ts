@@ -51,10 +51,13 @@ export interface Store {
   /** What happened to a runner, present or closed, oldest first; the first few hundred changes. */
   story(hex: string): RunnerChange[];
 
-  /** Records an intent and the runner's state in one transaction. */
-  beginStep(lane: string, step: string, at: number, runner?: Runner): number;
-  /** Records a step's outcome and the runner's state in one transaction. */
-  endStep(intent: number, runner?: Runner, changes?: readonly RunnerChange[]): void;
+  /** Everything that `work` writes is one transaction: all of it is written when this returns, or nothing when it throws. */
+  together<T>(work: () => T): T;
+
+  /** Records an intent; returns its id. */
+  beginStep(lane: string, step: string, at: number): number;
+  /** Drops an intent: its outcome is recorded. */
+  endStep(intent: number): void;
   /** Intents whose outcome was never recorded: their maker died. */
   openIntents(): Intent[];
 

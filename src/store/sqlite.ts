@@ -33,14 +33,17 @@ function storeOn(database: DatabaseSync, options: StoreOptions): Store {
       JSON.stringify(runner),
       changes.map(({ at, change }) => `${at} ${change}\n`).join(""),
     );
+  /** Inside another one the writes belong to that. */
   const transaction = <T>(work: () => T): T => {
-    database.exec("BEGIN IMMEDIATE");
+    if (database.isTransaction) return work();
+    sql.begin.run();
     try {
       const result = work();
-      database.exec("COMMIT");
+      sql.commit.run();
       return result;
     } catch (error) {
-      database.exec("ROLLBACK");
+      // Some errors, as that of a full disk, have ended it already.
+      if (database.isTransaction) sql.rollback.run();
       throw error;
     }
   };
@@ -74,16 +77,9 @@ function storeOn(database: DatabaseSync, options: StoreOptions): Store {
     },
     story: (hex) => storyOf(String(sql.story.get(hex, hex)?.events ?? "")),
 
-    beginStep: (lane, step, at, runner) =>
-      transaction(() => {
-        if (runner !== undefined) save(runner);
-        return Number(sql.addIntent.run(lane, step, at).lastInsertRowid);
-      }),
-    endStep: (intent, runner, changes) =>
-      transaction(() => {
-        if (runner !== undefined) save(runner, changes);
-        sql.deleteIntent.run(intent);
-      }),
+    together: transaction,
+    beginStep: (lane, step, at) => Number(sql.addIntent.run(lane, step, at).lastInsertRowid),
+    endStep: (intent) => void sql.deleteIntent.run(intent),
     openIntents: () =>
       sql.intents
         .all()
@@ -162,6 +158,9 @@ const LONGEST_STORY = 16_384;
 function statements(database: DatabaseSync) {
   const prepare = (text: string) => database.prepare(text);
   return {
+    begin: prepare("BEGIN IMMEDIATE"),
+    commit: prepare("COMMIT"),
+    rollback: prepare("ROLLBACK"),
     getMeta: prepare("SELECT value FROM meta WHERE key = ?"),
     setMeta: prepare(
       "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",

@@ -27,6 +27,14 @@ export interface ExecuteDeps {
     runner: Runner,
     secrets?: RunnerSecrets,
   ): Record<string, { content: string; mode: number }> | undefined;
+  /** Forges of which it was said that they keep the rows of runners that are gone; empty at first. */
+  saidRowsStay: WeakSet<ForgeTarget>;
+}
+
+/** One step under way. */
+export interface ExecuteContext extends StepContext {
+  /** The runner as it was before this step's intent was recorded: tells of an earlier try. */
+  before: Runner | undefined;
 }
 
 /**
@@ -36,7 +44,7 @@ export interface ExecuteDeps {
 export type Executor<K extends StepKind> = (
   step: Extract<Step, { kind: K }>,
   deps: ExecuteDeps,
-  context: StepContext,
+  context: ExecuteContext,
 ) => Promise<RunnerEvent[]>;
 
 /** The record of a step's runner. It exists while one of its steps is in flight. */

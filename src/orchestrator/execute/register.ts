@@ -1,6 +1,5 @@
 import { describe, FireteactError } from "../../base/errors.ts";
 import type { Runner } from "../../core/types.ts";
-import type { ForgeTarget } from "../../forge/port.ts";
 import type { StepContext } from "../../sandbox/port.ts";
 import type { ExecuteDeps, Executor } from "./context.ts";
 import { recordOf } from "./context.ts";
@@ -10,13 +9,11 @@ import { recordOf } from "./context.ts";
  * its secret is unknown, so it is deleted and never reused.
  */
 export const register: Executor<"register"> = async (step, deps, context) => {
-  if (step.job !== undefined) deps.records.apply(step.runner, { kind: "matched", job: step.job });
   const runner = recordOf(deps, step.runner);
   const target = deps.target(runner.target);
-  if (runner.registration.phase === "pending") {
+  if (context.before?.registration.phase === "pending") {
     await context.step("delete lost rows", () => deleteLostRows(runner, deps, context));
   }
-  deps.records.apply(runner.id, { kind: "register-asked" });
   const registration = await context.step("register", () =>
     target.register(
       {
@@ -66,16 +63,13 @@ async function deleteLostRows(runner: Runner, deps: ExecuteDeps, { signal }: Ste
   });
 }
 
-/** Targets of which it was said that rows stay. */
-const warned = new WeakSet<ForgeTarget>();
-
 /** Takes what the forge cannot do for done: trying it again would never end. */
 function leaveRow(runner: Runner, deps: ExecuteDeps): (error: unknown) => void {
   return (error) => {
     if (!(error instanceof FireteactError) || error.code !== "FORGE_UNSUPPORTED") throw error;
     const target = deps.target(runner.target);
-    const level = warned.has(target) ? "debug" : "warn";
-    warned.add(target);
+    const level = deps.saidRowsStay.has(target) ? "debug" : "warn";
+    deps.saidRowsStay.add(target);
     deps.log[level](
       { target: target.key, runner: runner.id, name: runner.name, cause: describe(error) },
       "the runner's row stays in the forge, as will those of others; remove what is offline there by hand",

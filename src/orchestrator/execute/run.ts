@@ -1,8 +1,7 @@
-import type { RunnerEvent } from "../../core/runner.ts";
-import { laneKey, type Step, type StepKind } from "../../core/steps.ts";
-import type { StepContext } from "../../sandbox/port.ts";
-import type { ExecuteDeps, Executor } from "./context.ts";
-import { EXECUTORS, type OutsideStep, type RecordStep, STEP_TIMEOUTS } from "./table.ts";
+import { LANES, laneKey, type Step, type StepKind } from "../../core/steps.ts";
+import type { Runner } from "../../core/types.ts";
+import type { ExecuteContext, ExecuteDeps, Executor } from "./context.ts";
+import { begins, EXECUTORS, type OutsideStep, type RecordStep, STEP_TIMEOUTS } from "./table.ts";
 
 /** The four moments of a step at which a crash must lose nothing and leave nothing. */
 export const POINTS = ["before-intent", "after-intent", "after-effect", "after-record"] as const;
@@ -10,58 +9,87 @@ export const POINTS = ["before-intent", "after-intent", "after-effect", "after-r
 export const RECORD_POINTS = ["before-record", "after-record"] as const;
 export type FaultPoint = (step: StepKind, point: (typeof POINTS | typeof RECORD_POINTS)[number]) => void;
 
+/** A step that changes something outside. */
+export type Outside = Exclude<Step, { kind: RecordStep }>;
+export const isOutside = (step: Step): step is Outside => LANES[step.kind] !== "record";
+
+/** A step whose intent is recorded, and nothing else of it yet. */
+export interface BegunStep {
+  step: Outside;
+  intent: number;
+  /** Its runner before. */
+  before: Runner | undefined;
+}
+
 /** Carries out steps that change something outside: intent first, then the effect, then the record of it. */
+export interface StepRunner {
+  /** Records the intent; with others in one transaction, see `Records.together`. */
+  begin(step: Outside): BegunStep;
+  /** The effect and the record of it. The intent is on disk by now. */
+  carryOut(begun: BegunStep): Promise<void>;
+}
+
 export function createStepRunner(
   deps: ExecuteDeps & {
     /** Gives up all steps: the process ends. */
     stopping: AbortSignal;
     faultPoint?: FaultPoint;
   },
-) {
+): StepRunner {
   const { store, records, clock } = deps;
   const point = deps.faultPoint ?? (() => {});
 
-  return async (step: Exclude<Step, { kind: RecordStep }>): Promise<void> => {
-    const runner = "runner" in step ? records.get(step.runner) : undefined;
-    const began = performance.now();
-    point(step.kind, "before-intent");
-    const intent = store.beginStep(laneKey(step), JSON.stringify(step), clock.now(), runner);
-    point(step.kind, "after-intent");
-    let ok = false;
-    try {
-      const execute = EXECUTORS[step.kind] as Executor<OutsideStep>;
-      const events: RunnerEvent[] = await execute(step, deps, contextOf(step, deps, runner?.pool));
-      point(step.kind, "after-effect");
-      if ("runner" in step && records.get(step.runner) !== undefined) {
-        records.applyWith(step.runner, events, (after, changes) => store.endStep(intent, after, changes));
-      } else {
+  return {
+    begin: (step) => {
+      point(step.kind, "before-intent");
+      const before = "runner" in step ? records.get(step.runner) : undefined;
+      const intent = store.beginStep(laneKey(step), JSON.stringify(step), clock.now());
+      if (before !== undefined) records.apply(before.id, ...begins(step));
+      return { step, intent, before };
+    },
+    carryOut: async ({ step, intent, before }) => {
+      const began = performance.now();
+      point(step.kind, "after-intent");
+      let ok = false;
+      try {
+        const execute = EXECUTORS[step.kind] as Executor<OutsideStep>;
+        const events = await execute(step, deps, contextOf(step, before, deps));
+        point(step.kind, "after-effect");
+        records.together(() => {
+          if ("runner" in step) records.apply(step.runner, ...events);
+          store.endStep(intent);
+        });
+        ok = true;
+        point(step.kind, "after-record");
+      } catch (error) {
         store.endStep(intent);
+        throw error;
+      } finally {
+        records.emit({
+          kind: "step",
+          step: step.kind,
+          ...(before === undefined ? {} : { pool: before.pool }),
+          milliseconds: performance.now() - began,
+          ok,
+        });
       }
-      ok = true;
-      point(step.kind, "after-record");
-    } catch (error) {
-      store.endStep(intent);
-      throw error;
-    } finally {
-      records.emit({
-        kind: "step",
-        step: step.kind,
-        ...(runner === undefined ? {} : { pool: runner.pool }),
-        milliseconds: performance.now() - began,
-        ok,
-      });
-    }
+    },
   };
 }
 
 function contextOf(
-  step: Exclude<Step, { kind: RecordStep }>,
+  step: Outside,
+  before: Runner | undefined,
   deps: ExecuteDeps & { stopping: AbortSignal },
-  pool: string | undefined,
-): StepContext {
+): ExecuteContext {
   const subject = "runner" in step ? { runner: step.runner } : {};
-  const log = deps.log.child({ step: step.kind, ...subject, ...(pool === undefined ? {} : { pool }) });
+  const log = deps.log.child({
+    step: step.kind,
+    ...subject,
+    ...(before === undefined ? {} : { pool: before.pool }),
+  });
   return {
+    before,
     signal: AbortSignal.any([AbortSignal.timeout(STEP_TIMEOUTS[step.kind]), deps.stopping]),
     log,
     step: async (part, work) => {

@@ -5,10 +5,9 @@ import { recordOf } from "./context.ts";
 export const boot: Executor<"boot"> = async (step, deps, context) => {
   const runner = recordOf(deps, step.runner);
   const driver = deps.driver(runner.driver);
-  if (runner.sandbox.phase === "starting") {
+  if (context.before?.sandbox.phase === "starting") {
     await context.step("remove an earlier try", () => driver.remove(runner.hex, context));
   }
-  deps.records.apply(runner.id, { kind: "boot-asked" });
   const secrets = deps.store.secrets(runner.id);
   const files = deps.filesBeforeBoot(runner, secrets);
   const { address } = await driver.create(

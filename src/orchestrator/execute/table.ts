@@ -1,4 +1,5 @@
-import type { StepKind } from "../../core/steps.ts";
+import type { RunnerEvent } from "../../core/runner.ts";
+import type { Step, StepKind } from "../../core/steps.ts";
 import type { Executor } from "./context.ts";
 import { deregister, drain, register, sweepRow } from "./register.ts";
 import { boot, destroy, give, sweepSandbox, withdraw } from "./sandbox.ts";
@@ -20,6 +21,13 @@ export const EXECUTORS: { [K in OutsideStep]: Executor<K> } = {
   destroy,
   "sweep-sandbox": sweepSandbox,
 };
+
+/** What a step is about to begin, recorded together with its intent: seen again after a crash, it was tried before. */
+export function begins(step: Step): RunnerEvent[] {
+  if (step.kind === "boot") return [{ kind: "boot-asked" }];
+  if (step.kind !== "register") return [];
+  return [...(step.job === undefined ? [] : [{ kind: "matched", job: step.job } as const]), { kind: "register-asked" }];
+}
 
 /** How long a step may take before it is given up and tried again, in milliseconds. */
 export const STEP_TIMEOUTS: { [K in OutsideStep]: number } = {

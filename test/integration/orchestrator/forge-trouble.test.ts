@@ -83,7 +83,8 @@ describe("a forge in trouble", () => {
     await world.push(many(20, ["linux"]));
     await eventually("the pool waits", () => world.orchestrator.reasons()[0]?.code === "backing-off");
     await world.cleared();
-    expect(world.forge.requests.counts()[REGISTER]).toBeLessThanOrEqual(5);
+    // Five at once; a sixth only where their rows could be looked for no earlier than the pool tried again.
+    expect(world.forge.requests.counts()[REGISTER]).toBeLessThanOrEqual(6);
     expect(world.forge.runners("all")).toEqual([]);
   });
 

@@ -1,4 +1,8 @@
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it } from "vitest";
+import type { Runner } from "../../../src/core/types.ts";
+import type { SandboxDriver } from "../../../src/sandbox/port.ts";
 import {
   eventually,
   FAKE_POOL,
@@ -86,4 +90,48 @@ describe("the loop, on a forge simulator", () => {
     await orchestrator.stop("detach", 0);
     await orchestrator.close();
   });
+
+  it("has the intents of a whole plan on disk before the first sandbox is begun", async () => {
+    using directory = temporaryDirectory();
+    const { forge, token } = await giteaWithRepository();
+    await using _ = forge;
+    const run = await forge.pushWorkflow({ repository: "org/app", yaml: THREE_JOBS });
+    const scripted = createScriptedDriver({ bootTime: 5, fetchInterval: 10, jobTime: 20 });
+    const seen: { lanes: string[]; begun: string[] }[] = [];
+    const driver: SandboxDriver = {
+      ...scripted.driver,
+      create: (spec, context) => {
+        seen.push(onDisk(directory.path));
+        return scripted.driver.create(spec, context);
+      },
+    };
+    const orchestrator = await startOrchestrator({
+      directory: directory.path,
+      forge,
+      token,
+      pools: [FAKE_POOL],
+      drivers: new Map([["fake", driver]]),
+    });
+    expect(await run.finished(AbortSignal.timeout(30_000))).toMatchObject({ deploy: "success" });
+    // Build and test can run at once; deploy waits for both.
+    expect(seen[0]?.lanes.toSorted()).toEqual(["forge", "forge", "host", "host"]);
+    expect(seen[0]?.begun).toEqual(["starting pending", "starting pending"]);
+    await orchestrator.stop("detach", 0);
+    await orchestrator.close();
+  });
 });
+
+/** What another process would find after a crash at this moment. */
+function onDisk(directory: string) {
+  const database = new DatabaseSync(join(directory, "state", "state.db"), { readOnly: true });
+  const lanes = database.prepare("SELECT lane FROM intents").all();
+  const records = database.prepare("SELECT record FROM runners").all();
+  database.close();
+  return {
+    lanes: lanes.map(({ lane }) => String(lane).split(":").at(-1) ?? ""),
+    begun: records.map(({ record }) => {
+      const { sandbox, registration } = JSON.parse(String(record)) as Runner;
+      return `${sandbox.phase} ${registration.phase}`;
+    }),
+  };
+}

@@ -34,14 +34,20 @@ describe("the store", () => {
     store.saveRunner(warm(2));
     store.setPaused("a", true);
     store.saveMemory({ ...emptyMemory(), suspects: { x: 1 } });
-    const intent = store.beginStep("lane", "{}", 7, ready(3));
+    const intent = store.together(() => {
+      store.saveRunner(ready(3));
+      return store.beginStep("lane", "{}", 7);
+    });
     store.close();
     const again = open();
     expect(again.runners()).toEqual([busy(1), warm(2), ready(3)]);
     expect(again.pausedPools()).toEqual(["a"]);
     expect(again.loadMemory()?.suspects).toEqual({ x: 1 });
     expect(again.openIntents()).toEqual([{ id: intent, lane: "lane", step: "{}", at: 7 }]);
-    again.endStep(intent, busy(3));
+    again.together(() => {
+      again.saveRunner(busy(3));
+      again.endStep(intent);
+    });
     expect(again.openIntents()).toEqual([]);
     expect(again.runners()[2]).toEqual(busy(3));
     again.close();
@@ -72,10 +78,11 @@ describe("the store", () => {
     store.saveRunner(fresh(1), [{ at: 1, change: "created" }]);
     store.saveRunner(fresh(1));
     const intent = store.beginStep("lane", "{}", 2);
-    store.endStep(intent, fresh(1), [
+    store.saveRunner(fresh(1), [
       { at: 3, change: "registered" },
       { at: 4, change: "booted" },
     ]);
+    store.endStep(intent);
     const told = ["1 created", "3 registered", "4 booted"];
     const story = () => store.story(fresh(1).hex).map(({ at, change }) => `${at} ${change}`);
     expect(story()).toEqual(told);

@@ -1,0 +1,71 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { joinCalls, workThrough } from "../../../src/orchestrator/turns.ts";
+
+describe("calls that come close together", () => {
+  it("make one run, also when each comes in a turn of its own", async () => {
+    let runs = 0;
+    const call = joinCalls(() => runs++, 60_000);
+    for (let index = 0; index < 20; index++) {
+      call();
+      call();
+      await turn();
+      expect(runs).toBe(0);
+    }
+    await turns(3);
+    expect(runs).toBe(1);
+  });
+
+  it("make a run for a single one within two turns, and another for the next", async () => {
+    let runs = 0;
+    const call = joinCalls(() => runs++, 60_000);
+    for (let round = 1; round <= 3; round++) {
+      call();
+      await turns(3);
+      expect(runs).toBe(round);
+    }
+  });
+
+  it("are not put off for ever", async () => {
+    const after: number[] = [];
+    const began = performance.now();
+    const call = joinCalls(() => after.push(performance.now() - began), 5);
+    while (after.length === 0 && performance.now() - began < 5_000) {
+      call();
+      await turn();
+    }
+    expect(after).toHaveLength(1);
+    expect(after[0]).toBeGreaterThanOrEqual(5);
+  });
+
+  it("from within the run make another", async () => {
+    let runs = 0;
+    const call = joinCalls(() => {
+      runs++;
+      if (runs < 3) call();
+    }, 60_000);
+    call();
+    await turns(12);
+    expect(runs).toBe(3);
+  });
+});
+
+describe("a list that is worked through", () => {
+  it("takes so many a turn, in order, and what is added meanwhile after them", async () => {
+    const done: number[] = [];
+    const list = workThrough((item: number) => done.push(item), 2);
+    list.add([1, 2, 3]);
+    expect(list.isEmpty).toBe(false);
+    list.go();
+    list.go();
+    expect(done).toEqual([1, 2]);
+    list.add([4, 5]);
+    await turns(4);
+    expect(done).toEqual([1, 2, 3, 4, 5]);
+    expect(list.isEmpty).toBe(true);
+  });
+});
+
+async function turns(count: number): Promise<void> {
+  for (let index = 0; index < count; index++) await turn();
+}
