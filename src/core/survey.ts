@@ -73,8 +73,12 @@ function jobsOf(input: PlanInput): Job[] {
 function waitingJobs(input: PlanInput, isTrusted: (target: string) => boolean): WaitingJob[] {
   const jobs = new Map<string, WaitingJob>();
   const running = new Set<string>();
+  /** By job: a target that was read a while ago may still show an attempt that is over. */
+  const latest = new Map<string, number>();
   for (const job of jobsOf(input)) {
-    const identity = identityOf(job);
+    const name = nameOf(job);
+    const identity = `${name} ${job.attempt}`;
+    latest.set(name, Math.max(job.attempt, latest.get(name) ?? 0));
     if (job.status === "running") running.add(identity);
     const sightings = jobs.get(identity)?.sightings ?? new Map<string, Job>();
     if (isTrusted(job.target)) sightings.set(job.target, job);
@@ -84,15 +88,16 @@ function waitingJobs(input: PlanInput, isTrusted: (target: string) => boolean): 
   }
   const waiting: WaitingJob[] = [];
   for (const [identity, job] of jobs) {
-    if (!running.has(identity)) waiting.push({ ...job, targets: new Set(job.sightings.keys()) });
+    if (running.has(identity) || latest.get(nameOf(job.job)) !== job.job.attempt) continue;
+    waiting.push({ ...job, targets: new Set(job.sightings.keys()) });
   }
   return waiting.sort((a, b) => age(a.job) - age(b.job) || a.job.id - b.job.id);
 }
 
 /** The same job has another key at another scope of the same forge. */
-function identityOf(job: Job): string {
+function nameOf(job: Job): string {
   const forge = job.target.split("#", 1)[0] ?? job.target;
-  return `${forge} ${job.id} ${job.attempt}`;
+  return `${forge} ${job.id}`;
 }
 
 const age = (job: Job): number => job.queuedAt ?? job.at;

@@ -1,7 +1,10 @@
 import type { ForgeCapabilities, ForgeFlavour } from "./port.ts";
 import { compareVersions, type ForgeVersion } from "./version.ts";
 
-export type Capability = Exclude<keyof ForgeCapabilities, "flavour" | "version" | "queueNeedsLabels">;
+export type Capability = Exclude<
+  keyof ForgeCapabilities,
+  "flavour" | "version" | "queueNeedsLabels" | "countsTakenAttempts"
+>;
 
 interface CapabilityRow {
   /** First version that has it; absent where none has. */
@@ -65,6 +68,9 @@ export const CAPABILITIES: Record<Capability, CapabilityRow> = {
 /** Forgejo before this needs the labels it is asked for. */
 export const QUEUE_WITHOUT_LABELS = "15";
 
+/** Since this Gitea each attempt of a job is a job of its own. */
+export const ATTEMPTS_ARE_JOBS = "1.27";
+
 /** Oldest versions that are spoken to at all. */
 export const OLDEST: Record<ForgeFlavour, string> = { gitea: "1.22", forgejo: "7" };
 
@@ -78,6 +84,7 @@ export function capabilitiesOf(version: ForgeVersion): ForgeCapabilities {
     version: version.text,
     listsQueue: has("listsQueue"),
     queueNeedsLabels: flavour === "forgejo" && has("listsQueue") && !since(QUEUE_WITHOUT_LABELS),
+    countsTakenAttempts: flavour === "gitea" && !since(ATTEMPTS_ARE_JOBS),
     listsRunners: has("listsRunners"),
     deletesRunners: has("deletesRunners"),
     ephemeral: has("ephemeral"),

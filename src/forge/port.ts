@@ -20,6 +20,8 @@ export interface ForgeCapabilities {
   disablesRunners: boolean;
   /** `workflow_job` webhooks. */
   queueWebhooks: boolean;
+  /** A job shows how many of its attempts were taken: the one that waits is not counted yet (Gitea before 1.27). */
+  countsTakenAttempts: boolean;
   /** Runners are created by REST instead of the Register RPC. */
   createsRunners: boolean;
 }

@@ -1,9 +1,10 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import * as z from "zod";
 import { FireteactError } from "../base/errors.ts";
+import { jobKey } from "../core/job-key.ts";
 import type { ForgeScope, Job } from "../core/types.ts";
 import { clean } from "./errors.ts";
-import { jobOf } from "./gitea/jobs.ts";
+import { attemptOf, jobOf, type Place } from "./gitea/jobs.ts";
 import { GiteaJobSchema } from "./gitea/schemas.ts";
 
 /** What a webhook is about one of our targets' jobs. */
@@ -35,7 +36,7 @@ export class WebhookError extends FireteactError {
 export interface WebhookOptions {
   /** Read for each delivery, so that it can be replaced. */
   secret: () => string;
-  targets: () => readonly { key: string; url: string; scope: ForgeScope }[];
+  targets: () => readonly (Place & { scope: ForgeScope })[];
 }
 
 export interface WebhookReader {
@@ -48,11 +49,13 @@ const LARGEST_BODY = 1024 * 1024;
 const REMEMBERED = 4096;
 
 /**
- * A job's way in one direction: what arrives late, or twice, changes nothing. Before 1.27 a job that runs again keeps its
- * id, and its attempt is counted only when a runner takes it, so that the way begins anew where a job that was over is
- * queued: nothing in the delivery tells it from one that comes very late, and some forges have no queue to ask.
+ * An attempt's way in one direction: what arrives late, or twice, changes nothing. Before 1.27 an attempt is counted only
+ * when a runner takes it: one that was cancelled before has the number of the next one, so that the way begins anew where
+ * one that was over is queued. Nothing tells that from a delivery that comes very late, and some forges have no queue.
  */
 const RANK = { waiting: 1, queued: 2, in_progress: 3, completed: 4 };
+/** What a completed job is in our words does not matter: it goes. */
+const STATUS = { waiting: "blocked", queued: "queued", in_progress: "running", completed: "running" } as const;
 const KIND = { waiting: "blocked", queued: "queued", in_progress: "in_progress", completed: "completed" } as const;
 
 const JobEvent = z.object({
@@ -90,8 +93,8 @@ export function createWebhookReader(options: WebhookOptions): WebhookReader {
       const targets = targetsOf(options.targets(), raw.url ?? "", repository.full_name);
       let again = false;
       const jobs = targets
-        .filter(({ key }) => {
-          const name = `${key}/${raw.id}`;
+        .filter((place) => {
+          const name = jobKey(place.key, raw.id, attemptOf(place, raw));
           const [rank, known] = [RANK[action], ranks.get(name) ?? 0];
           const isAgain = action === "queued" && known === RANK.completed;
           if (rank <= known && !isAgain) return false;
@@ -99,7 +102,7 @@ export function createWebhookReader(options: WebhookOptions): WebhookReader {
           ranks.set(name, rank);
           return true;
         })
-        .map(({ key, url }) => jobOf(key, url, { ...raw, status: action === "completed" ? "in_progress" : action }))
+        .map((place) => jobOf(place, raw, STATUS[action]))
         .filter((job) => job !== undefined)
         .map((job) => ({ ...job, repository: repository.full_name }));
       if (targets.length === 0) return nothing("none", `no pool serves ${clean(repository.full_name, 100)}`);

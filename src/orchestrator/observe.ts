@@ -66,8 +66,8 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
   let capabilities: ForgeCapabilities | undefined;
   let lastGoodAt: number | undefined;
   let announced: TargetHealth["health"] | undefined;
-  /** What webhooks said, by job: newer than a read that began before their arrival. Without `job` it is over. */
-  const pushed = new Map<string, { job?: Job; arrived: number }>();
+  /** What webhooks said, by the job's id: newer than a read that began before their arrival. */
+  const pushed = new Map<number, { job: Job; gone: boolean; arrived: number }>();
   const abort = new AbortController();
   let timer: Timer | undefined;
   let running: Promise<void> | undefined;
@@ -157,18 +157,20 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
   const takeJobs = ({ items, complete }: Listing<Omit<Job, "since" | "at">>, began: number) => {
     gap("jobs", complete ? undefined : "the forge's queue cannot be read to its end; what was read counts");
     const known = new Map(view.jobs.map((job) => [job.key, job]));
-    const fresh = new Map<string, Job>();
+    /** By id: of one job there is never more than one attempt at a time. */
+    const fresh = new Map<number, Job>();
     // That an incomplete list lacks a running job does not end it.
     const kept = complete ? [] : view.jobs.filter((job) => job.status === "running").slice(-MOST_KEPT);
-    for (const job of kept) fresh.set(job.key, job);
+    for (const job of kept) fresh.set(job.id, job);
     for (const job of items) {
       const before = known.get(job.key);
-      fresh.set(job.key, { ...job, since: before?.since ?? clock.uptime(), at: before?.at ?? clock.now() });
+      fresh.set(job.id, { ...job, since: before?.since ?? clock.uptime(), at: before?.at ?? clock.now() });
     }
-    for (const [key, { job, arrived }] of pushed) {
-      if (arrived <= began) pushed.delete(key);
-      else if (job === undefined) fresh.delete(key);
-      else fresh.set(key, job);
+    for (const [id, { job, gone, arrived }] of pushed) {
+      if (arrived <= began) pushed.delete(id);
+      else if (isPast(job, gone, fresh.get(id))) continue;
+      else if (gone) fresh.delete(id);
+      else fresh.set(id, job);
     }
     const jobs = [...fresh.values()];
     if (!isSame(jobs, view.jobs, ({ key, status }) => `${key} ${status}`)) changedAt = clock.uptime();
@@ -202,17 +204,16 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     view: () => view,
     health,
     capabilities: () => capabilities,
-    observe: (job, gone) => {
-      const before = view.jobs.find((known) => known.key === job.key);
-      // An attempt may be counted only when it is taken: of one job there is never more than one at a time.
-      const replaced = view.jobs.filter((known) => known.id === job.id && known.key !== job.key);
-      const others = view.jobs.filter((known) => known.id !== job.id);
+    observe: (said, gone) => {
+      const known = view.jobs.find((job) => job.id === said.id);
+      if (isPast(said, gone, known)) return;
       const arrived = clock.uptime();
       changedAt = arrived;
-      const news = gone ? undefined : { ...job, since: before?.since ?? arrived, at: before?.at ?? clock.now() };
-      view.jobs = news === undefined ? others : [...others, news];
-      if (view.listsQueue) for (const { key } of replaced) pushed.set(key, { arrived });
-      if (view.listsQueue) pushed.set(job.key, news === undefined ? { arrived } : { job: news, arrived });
+      const before = known?.key === said.key ? known : undefined;
+      const job = { ...said, since: before?.since ?? arrived, at: before?.at ?? clock.now() };
+      const others = view.jobs.filter(({ id }) => id !== job.id);
+      view.jobs = gone ? others : [...others, job];
+      if (view.listsQueue) pushed.set(job.id, { job, gone, arrived });
       options.wake();
     },
     poke: (what = "all") => {
@@ -230,4 +231,13 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
 function isSame<T>(some: readonly T[], others: readonly T[], nameOf: (item: T) => string): boolean {
   const names = new Set(others.map(nameOf));
   return some.length === others.length && some.every((item) => names.has(nameOf(item)));
+}
+
+const PROGRESS: Record<Job["status"], number> = { blocked: 1, queued: 2, running: 3 };
+
+/** Whether what was said of a job is older than what is known of it: an attempt only goes forward, and others follow it. */
+function isPast(said: Pick<Job, "attempt" | "status">, gone: boolean, known: Job | undefined): boolean {
+  if (known === undefined) return false;
+  if (known.attempt !== said.attempt) return known.attempt > said.attempt;
+  return !gone && PROGRESS[known.status] > PROGRESS[said.status];
 }

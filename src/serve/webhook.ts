@@ -10,7 +10,12 @@ import type { Targets } from "./targets.ts";
  */
 export function createWebhookReceiver(secretFile: string, targets: Targets, log: Logger) {
   const secret = openSecret({ kind: "file", path: secretFile });
-  const reader = createWebhookReader({ secret: () => secret.read(), targets: () => targets.list() });
+  const places = () =>
+    targets.list().map(({ key, url, scope }) => {
+      const countsTakenAttempts = targets.watchers().get(key)?.capabilities()?.countsTakenAttempts;
+      return { key, url, scope, countsTakenAttempts };
+    });
+  const reader = createWebhookReader({ secret: () => secret.read(), targets: places });
 
   return (headers: Headers, body: Uint8Array): WebhookAnswer => {
     try {

@@ -27,7 +27,7 @@ export function renderJob(world: World, job: Job): Record<string, unknown> {
     run_url: `${api}/runs/${run.id}`,
     name: job.name,
     labels: job.runsOn.length > 0 ? job.runsOn : null,
-    run_attempt: task === undefined && world.traits.countsTakenAttempts ? job.attempt - 1 : job.attempt,
+    run_attempt: world.traits.countsTakenAttempts ? job.tasks.length : job.attempt,
     head_sha: run.sha,
     ...branch(run),
     status,

@@ -1,3 +1,4 @@
+import { jobKey } from "../../core/job-key.ts";
 import type { Job, RunnerRow } from "../../core/types.ts";
 import { header } from "../answers.ts";
 import type { Dialect, DialectContext } from "../dialect.ts";
@@ -130,7 +131,7 @@ function jobOf(target: string, forge: string, job: ForgejoJob): Omit<Job, "since
   const attempt = Math.max(1, job.attempt ?? 1);
   const repository = repositoryIn(job.html_url ?? undefined, `${new URL(forge).pathname.replace(/\/$/, "")}/`);
   return {
-    key: `${target}/${job.id}/${attempt}`,
+    key: jobKey(target, job.id, attempt),
     target,
     id: job.id,
     attempt,

@@ -17,7 +17,8 @@ export function createGiteaDialect(context: DialectContext): Dialect {
   const runnersPath = `${base}/actions/runners`;
   const reportDropped = droppedReporter(log);
 
-  const jobs: Dialect["jobs"] = async (_capabilities, _labels, signal) => {
+  const jobs: Dialect["jobs"] = async ({ countsTakenAttempts }, _labels, signal) => {
+    const place = { key, url: http.url, countsTakenAttempts };
     const path = `${base}/actions/jobs`;
     const needs = rightInWords("queue", scope.kind);
     let dropped = 0;
@@ -36,7 +37,7 @@ export function createGiteaDialect(context: DialectContext): Dialect {
       { key: (job) => job.id },
     );
     reportDropped("jobs", dropped);
-    return { items: items.map((job) => jobOf(key, http.url, job)).filter((job) => job !== undefined), complete };
+    return { items: items.map((job) => jobOf(place, job)).filter((job) => job !== undefined), complete };
   };
 
   const runners: Dialect["runners"] = async (signal) => {

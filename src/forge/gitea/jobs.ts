@@ -1,3 +1,4 @@
+import { jobKey } from "../../core/job-key.ts";
 import type { Job } from "../../core/types.ts";
 import { timeOf } from "../lenient.ts";
 import { repositoryIn, webLink } from "../paths.ts";
@@ -12,16 +13,27 @@ const STATUS: Record<string, Job["status"]> = { queued: "queued", waiting: "bloc
 /** What is asked for: all that is not completed. */
 export const OPEN_STATUSES = Object.keys(STATUS);
 
-/** The job in our words; undefined once it is completed, or in a state that we do not know. */
-export function jobOf(target: string, forge: string, job: GiteaJob): Omit<Job, "since" | "at"> | undefined {
-  const status = STATUS[job.status];
+/** Where a job was read. */
+export interface Place {
+  /** Key and URL of the target. */
+  key: string;
+  url: string;
+  /** See `ForgeCapabilities`; a webhook may come before the forge was asked. */
+  countsTakenAttempts?: boolean | undefined;
+}
+
+/**
+ * The job in our words; undefined once it is completed, or in a state that we do not know.
+ * @param status instead of the job's own
+ */
+export function jobOf(place: Place, job: GiteaJob, status = STATUS[job.status]): Omit<Job, "since" | "at"> | undefined {
   if (status === undefined) return undefined;
-  const attempt = Math.max(1, job.run_attempt ?? 1);
-  const repository = repositoryOf(forge, job);
+  const attempt = attemptOf(place, job);
+  const repository = repositoryOf(place.url, job);
   const queuedAt = timeOf(job.created_at);
   return {
-    key: `${target}/${job.id}/${attempt}`,
-    target,
+    key: jobKey(place.key, job.id, attempt),
+    target: place.key,
     id: job.id,
     attempt,
     name: job.name ?? "",
@@ -32,6 +44,13 @@ export function jobOf(target: string, forge: string, job: GiteaJob): Omit<Job, "
     ...webLink(job.html_url),
     ...(queuedAt === undefined ? {} : { queuedAt }),
   };
+}
+
+/** The attempt that the job is at, also where one that no runner has taken yet is not counted. */
+export function attemptOf({ countsTakenAttempts }: Place, job: GiteaJob): number {
+  const shown = job.run_attempt ?? 0;
+  const isTaken = job.status === "in_progress" || Boolean(job.runner_id);
+  return Math.max(1, countsTakenAttempts === true && !isTaken ? shown + 1 : shown);
 }
 
 /** A job does not say its repository, but its URLs do; the forge may write them with another host than ours. */

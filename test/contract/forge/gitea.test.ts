@@ -52,7 +52,7 @@ describe("jobs", () => {
       json(response, 200, {
         total_count: 4,
         jobs: [
-          job(1),
+          job(1, { run_attempt: 0 }),
           job(2, { status: "waiting", labels: null, created_at: EPOCH, html_url: "javascript:alert(1)" }),
           job(3, { status: "in_progress", runner_id: 12, runner_name: "vm", run_attempt: 2 }),
           job(4, { status: "completed", conclusion: "success" }),

@@ -198,9 +198,26 @@ describe("how many runners are made", () => {
       waits: {},
     },
     {
-      what: "another attempt of a job is another job",
-      given: { jobs: [job(1), job(1, { attempt: 2, key: `${T}/1/2` })] },
-      creates: { a: 2 },
+      what: "a job that runs again waits once, though an older view shows the attempt before as waiting",
+      given: {
+        pools: [poolView(), poolView({ name: "b", order: 1, target: ORG })],
+        forges: {
+          [T]: forge({ jobs: [job(1, { attempt: 2, key: `${T}/1/2` })] }),
+          [ORG]: forge({ jobs: [job(1, { target: ORG })] }),
+        },
+      },
+      creates: { a: 1 },
+    },
+    {
+      what: "a job that runs again waits, though an older view shows the attempt before as running",
+      given: {
+        pools: [poolView(), poolView({ name: "b", order: 1, target: ORG })],
+        forges: {
+          [T]: forge({ jobs: [job(1, { attempt: 2, key: `${T}/1/2` })] }),
+          [ORG]: forge({ jobs: [running(1, 9, { target: ORG })] }),
+        },
+      },
+      creates: { a: 1 },
     },
     { what: "drain mode makes none", given: { mode: "drain", jobs: [job(1)] }, creates: {}, waits: { 1: "draining" } },
     {

@@ -59,11 +59,12 @@ describe("capabilities", () => {
       .join(" ");
 
   it.each([
-    ["1.22.6", ""],
-    ["1.23.8", ""],
-    ["1.24.0", "deletesRunners ephemeral listsRunners queueWebhooks"],
-    ["1.25.0", "deletesRunners ephemeral listsQueue listsRunners queueWebhooks"],
-    ["1.26.4", "deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks"],
+    ["1.22.6", "countsTakenAttempts"],
+    ["1.23.8", "countsTakenAttempts"],
+    ["1.24.0", "countsTakenAttempts deletesRunners ephemeral listsRunners queueWebhooks"],
+    ["1.25.0", "countsTakenAttempts deletesRunners ephemeral listsQueue listsRunners queueWebhooks"],
+    ["1.26.4", "countsTakenAttempts deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks"],
+    ["1.27.0", "deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks"],
     ["28.0.0", "deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks"],
     ["7.0.0+gitea-1.22.0", ""],
     ["10.0.1+gitea-1.22.0", ""],

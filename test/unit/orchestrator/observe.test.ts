@@ -89,6 +89,48 @@ describe("what a webhook says and what a read says", () => {
     await stop();
   });
 
+  it.each<{ what: string; said: Partial<Job>; gone?: boolean; read: Partial<Job>; shown: string[] }>([
+    { what: "that it waits, when it is read as running", said: {}, read: { status: "running" }, shown: ["1 running"] },
+    {
+      what: "that it runs, when it is read as over",
+      said: { status: "running" },
+      read: { id: 2 },
+      shown: ["2 queued", "1 running"],
+    },
+    {
+      what: "that it ended, when it is read as waiting for its next attempt",
+      said: { status: "running" },
+      gone: true,
+      read: { attempt: 2, key: `${T}/1/2` },
+      shown: ["1 queued"],
+    },
+    {
+      what: "that its next attempt waits, when it is read as running in the one before",
+      said: { attempt: 2, key: `${T}/1/2` },
+      read: { status: "running" },
+      shown: ["1 queued"],
+    },
+  ])(
+    "of one job there is one attempt, the later word counts: $what",
+    async ({ said, gone = false, read: shows, shown: wanted }) => {
+      const { watcher, read, asks, shown, stop } = heldForge();
+      await asks(1);
+      watcher.observe(job(1, said), gone);
+      await read(1, [job(1, shows)]);
+      expect(shown()).toEqual(wanted);
+      await stop();
+    },
+  );
+
+  it("a late word of an attempt before does not touch the one that waits now", async () => {
+    const { watcher, read, shown, stop } = heldForge();
+    await read(1, [job(1, { attempt: 2, key: `${T}/1/2` })]);
+    watcher.observe(job(1, { status: "running" }), true);
+    watcher.observe(job(1, { status: "running" }), false);
+    expect(shown()).toEqual(["1 queued"]);
+    await stop();
+  });
+
   it("a job keeps the time at which it was first seen", async () => {
     const { watcher, read, stop } = heldForge();
     await read(1, [job(1)]);
