@@ -49,6 +49,11 @@ export interface Network {
    * is handed the guest's connections as `connection` events. Returns what stops it.
    */
   serveMetadata(hex: string, server: Server): Promise<() => Promise<void>>;
+  /**
+   * Calls back, once for each, with guests whose network another program took away beyond repair, and in what way. Such
+   * a guest has to go; what can be mended around it is mended, with a warning in the log.
+   */
+  onLost(listener: (hex: string, detail: string) => void): void;
   /** Stops serving; with `remove` takes the shared parts away too, once no guest is left. */
   close(options: { remove: boolean }): Promise<void>;
 }

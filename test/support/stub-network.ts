@@ -38,6 +38,7 @@ export function stubNetwork(firstUid = 81_000): Network {
     find: async (hex) => guests.get(hex),
     release,
     list: async () => [...guests.keys()],
+    onLost: () => undefined,
     serveMetadata: async () => async () => undefined,
     close: async () => {
       for (const hex of guests.keys()) await release(hex);

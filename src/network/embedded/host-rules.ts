@@ -1,8 +1,6 @@
-import * as z from "zod";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { describe } from "../../base/errors.ts";
 import type { Logger } from "../../base/log.ts";
-import { NFT_TABLE } from "../../base/names.ts";
 import type { Egress } from "../port.ts";
 import type { Commands } from "./commands.ts";
 import type { Layout } from "./layout.ts";
@@ -15,6 +13,8 @@ export interface HostRules {
   start(nameservers: string[]): Promise<void>;
   /** Replaces what guests may always reach. */
   allow(egress: Egress): Promise<void>;
+  /** Looks now whether all is as it has to be, and mends it. */
+  look(): Promise<void>;
   /** Stops watching; the rules stay. */
   stop(): Promise<void>;
   remove(): Promise<void>;
@@ -34,13 +34,18 @@ export function createHostRules(options: {
   forward: () => Promise<boolean>;
   resolve?: Resolve | undefined;
   watchEvery?: number | undefined;
+  /** What else is to be looked at each time, after the rules. */
+  alongside?: () => Promise<void>;
 }): HostRules {
   const { commands, layout, clock, log, watchEvery = WATCH } = options;
   const openings = createOpenings(options.resolve);
   let egress: Egress = { allow: [] };
   let nameservers: string[] | undefined;
   let applied: string | undefined;
+  /** How the tables read once they were applied. */
+  let seal = "";
   let told = "";
+  let failure = "";
   let lookedUpAt = 0;
   let timer: Timer | undefined;
   /** The last of the changes, which are made one after the other. */
@@ -56,6 +61,9 @@ export function createHostRules(options: {
     async allow(wanted) {
       egress = wanted;
       if (nameservers !== undefined) await inTurn(apply);
+    },
+    async look() {
+      if (nameservers !== undefined) await inTurn(watch);
     },
     async stop() {
       timer?.cancel();
@@ -78,11 +86,14 @@ export function createHostRules(options: {
     if (rules === applied) return;
     await commands.nft(rules);
     applied = rules;
+    seal = await commands.ourRules();
     log.debug({ endpoints }, "network rules applied");
   }
 
   async function watch(): Promise<void> {
-    if (!(await present())) {
+    if (nameservers === undefined) return;
+    const rules = await commands.ourRules();
+    if (rules === "" || rules !== seal) {
       applied = undefined;
       log.warn("another program removed the network rules that keep guests apart: they are put back");
     }
@@ -90,20 +101,25 @@ export function createHostRules(options: {
     if (applied === undefined || clock.uptime() - lookedUpAt >= LOOK_UP) await apply();
   }
 
-  async function present(): Promise<boolean> {
-    const { nftables } = Tables.parse(await commands.nftJson(["list", "tables"]));
-    return nftables.filter(({ table }) => table?.name === NFT_TABLE).length >= 2;
-  }
-
   function schedule(): void {
     timer?.cancel();
     timer = clock.after(watchEvery, () => {
       inTurn(watch)
-        .catch((error: unknown) => log.warn({ reason: describe(error) }, "network rules could not be kept up"))
+        .then(() => options.alongside?.())
+        .then(
+          () => (failure = ""),
+          (error: unknown) => tell(describe(error)),
+        )
         .finally(() => {
           if (timer !== undefined) schedule();
         });
     });
+  }
+
+  /** What fails again and again is said once. */
+  function tell(reason: string): void {
+    if (reason !== failure) log.warn({ reason }, "the networks of this host could not be kept up");
+    failure = reason;
   }
 
   async function inTurn(work: () => Promise<void>): Promise<void> {
@@ -112,7 +128,3 @@ export function createHostRules(options: {
     await mine;
   }
 }
-
-const Tables = z.object({
-  nftables: z.array(z.object({ table: z.object({ family: z.string(), name: z.string() }).optional() })),
-});

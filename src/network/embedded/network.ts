@@ -11,11 +11,13 @@ import { checkHost, enableForwarding, requireRoot } from "./host.ts";
 import { createHostRules } from "./host-rules.ts";
 import { createLayout, guestNetwork, type Slot, slotOf } from "./layout.ts";
 import { listen, type MetadataListener } from "./listener.ts";
+import { watchRemovals } from "./monitor.ts";
 import { hostNameservers } from "./nameservers.ts";
 import type { Resolve } from "./openings.ts";
 import { createSlotPool } from "./pool.ts";
 import { createSlot, destroySlots, enslave, existingSlots, namespaceSlots } from "./slots.ts";
 import { parseGuestSubnet, slotCount, slotOfAddress } from "./subnet.ts";
+import { createUpkeep } from "./upkeep.ts";
 
 export interface EmbeddedNetworkOptions {
   hostId: string;
@@ -38,6 +40,9 @@ export interface EmbeddedNetworkOptions {
   watchEvery?: number;
 }
 
+/** Milliseconds for which a look at the host's rules is good, while guests are handed networks. */
+const FRESH = 1_000;
+
 /** Networks of namespaces and nftables rules on this host, with nothing but `ip` and `nft`. Needs root. */
 export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network {
   const { log, clock, commands = hostCommands } = options;
@@ -45,16 +50,44 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   const { metadataPort = 1780, firstOwner = 1_900_000_000 } = options;
   const layout = createLayout({ hostId: options.hostId, subnet, metadataPort, firstOwner });
   const directory = claimDirectory(options.places);
-  const { resolve, watchEvery } = options;
-  const rules = createHostRules({ commands, layout, clock, log, forward: enableForwarding, resolve, watchEvery });
+  const { resolve, watchEvery, ahead = 4 } = options;
+  const rules = createHostRules({
+    commands,
+    layout,
+    clock,
+    log,
+    forward: enableForwarding,
+    resolve,
+    watchEvery,
+    alongside: lookAround,
+  });
   const holders = new Map<number, string>();
   const releasing = new Map<string, Promise<void>>();
   const pool = createSlotPool({
     capacity: slotCount(subnet),
-    ahead: options.ahead ?? 4,
-    make: (number) => createSlot(commands, layout, slotOf(layout, number)),
+    ahead,
+    make: async (number) => {
+      await createSlot(commands, layout, slotOf(layout, number));
+      await upkeep.learn(slotOf(layout, number));
+    },
     onError: (error) => log.warn({ reason: describe(error) }, "no network could be made ahead"),
   });
+  const upkeep = createUpkeep({
+    commands,
+    layout,
+    log,
+    held: () => new Map([...holders].filter(([, hex]) => !releasing.has(hex))),
+    ready: () => pool.ready(),
+    discard,
+    lost: (hex, detail) => {
+      log.error({ sandbox: hex, detail }, "a guest's network is gone");
+      onLost(hex, detail);
+    },
+  });
+  let onLost: (hex: string, detail: string) => void = () => undefined;
+  let stopMonitor = (): void => undefined;
+  let looks = 0;
+  let lookedAt = Number.NEGATIVE_INFINITY;
   let nameservers: string[] = [];
   let listener: MetadataListener | undefined;
   let adopted = false;
@@ -81,6 +114,12 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       await adoptSlots();
       signal.throwIfAborted();
       await pool.refill();
+      stopMonitor();
+      stopMonitor = watchRemovals(clock, () => void lookNow());
+    },
+
+    onLost(listener) {
+      onLost = listener;
     },
 
     async attach(hex, signal) {
@@ -93,6 +132,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
         const number = await pool.take();
         if (signal.aborted) pool.putBack(number);
         signal.throwIfAborted();
+        if (!(await isFit(number))) continue;
         // Lost only to another process of this host; that slot is not ours any more.
         if (!claim(directory, { slot: number, hex })) continue;
         holders.set(number, hex);
@@ -130,6 +170,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     },
 
     async close({ remove }) {
+      stopMonitor();
       const unused = await pool.close();
       await rules.stop();
       await listener?.close();
@@ -145,6 +186,40 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       await rules.remove();
     },
   };
+
+  /** What the rules' regular look takes along: each second time it goes into the namespaces. */
+  async function lookAround(): Promise<void> {
+    if (listener === undefined) return;
+    readHolders();
+    await upkeep.look(looks++ % 2 === 0);
+    if (pool.ready().length < ahead) await pool.refill();
+  }
+
+  async function lookNow(): Promise<void> {
+    lookedAt = clock.uptime();
+    await rules
+      .look()
+      .catch((error: unknown) => log.warn({ reason: describe(error) }, "network rules could not be put back yet"));
+  }
+
+  /** Nobody gets a slot that another program has damaged, or one on a host whose rules are gone. */
+  async function isFit(number: number): Promise<boolean> {
+    if (clock.uptime() - lookedAt >= FRESH) {
+      lookedAt = clock.uptime();
+      await rules.look();
+    }
+    if (await upkeep.isWhole(slotOf(layout, number))) return true;
+    log.warn({ slot: number }, "another program damaged a network that was made ahead: it is made anew");
+    await destroySlots(commands, layout, [slotOf(layout, number)]);
+    pool.free(number);
+    return false;
+  }
+
+  async function discard(number: number): Promise<void> {
+    if (!pool.withdraw(number)) return;
+    await destroySlots(commands, layout, [slotOf(layout, number)]);
+    pool.free(number);
+  }
 
   async function findNameservers(): Promise<string[]> {
     return options.nameservers?.length ? options.nameservers : await hostNameservers();

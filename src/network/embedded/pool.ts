@@ -19,6 +19,10 @@ export interface SlotPool {
   take(): Promise<number>;
   /** Puts back a slot that was taken and not used. */
   putBack(slot: number): void;
+  /** Slots that wait to be taken. */
+  ready(): readonly number[];
+  /** Takes a slot out that waits to be taken; false when it does not. It stays in use until it is freed. */
+  withdraw(slot: number): boolean;
   /** Marks a slot as in use that somebody else made. */
   reserve(slot: number): void;
   /** The slot is gone and may be made anew. */
@@ -43,6 +47,12 @@ export function createSlotPool({ capacity, ahead, make, onError }: SlotPoolOptio
       return ready.shift() ?? (await makeOne());
     },
     putBack: (slot) => void ready.unshift(slot),
+    ready: () => ready,
+    withdraw(slot) {
+      const index = ready.indexOf(slot);
+      if (index >= 0) ready.splice(index, 1);
+      return index >= 0;
+    },
     reserve: (slot) => void used.add(slot),
     free: (slot) => void used.delete(slot),
     async refill() {

@@ -21,12 +21,7 @@ import { namespaceRules } from "./rules.ts";
 /** Makes a slot's namespace with all that is in it: two processes. What a failure leaves is taken away again. */
 export async function createSlot(commands: Commands, layout: Layout, slot: Slot): Promise<void> {
   try {
-    await commands.ip([
-      `netns add ${slot.namespace}`,
-      `link add ${slot.port} type veth peer name ${UPLINK} address ${slot.mac} netns ${slot.namespace}`,
-      `link set ${slot.port} addrgenmode none`,
-      ...enslave(slot.port),
-    ]);
+    await commands.ip([`netns add ${slot.namespace}`, ...uplink(slot), ...enslave(slot.port)]);
     await commands.furnish(slot.namespace, interior(layout, slot), namespaceRules(layout, slot));
   } catch (error) {
     await destroySlots(commands, layout, [slot]);
@@ -48,6 +43,20 @@ export async function destroySlots(commands: Commands, layout: Layout, slots: Sl
     hint: 'see what "ip netns del" and "ip link del" say to them; it is tried again with the next release',
   });
 }
+
+/** Makes the way out of a slot anew, with another end in its namespace; what is in it goes on. */
+export async function makeUplink(commands: Commands, layout: Layout, slot: Slot): Promise<void> {
+  await commands.ip([...uplink(slot), ...enslave(slot.port)]);
+  await commands.furnish(slot.namespace, uplinkInterior(layout, slot), renewed(namespaceRules(layout, slot)));
+}
+
+/** Replaces the rules inside a slot's namespace, all at once. */
+export async function renewRules(commands: Commands, layout: Layout, slot: Slot): Promise<void> {
+  await commands.nftIn(slot.namespace, renewed(namespaceRules(layout, slot)));
+}
+
+/** Nothing but our rules is in there. */
+const renewed = (rules: string): string => `flush ruleset\n${rules}`;
 
 /** Makes a port an isolated one of the bridge: it reaches the bridge itself and no other port. */
 export const enslave = (port: string): string[] => [
@@ -81,14 +90,24 @@ async function portSlots(commands: Commands): Promise<number[]> {
 function interior(layout: Layout, slot: Slot): string[] {
   return [
     "link set lo up",
-    `link set ${UPLINK} addrgenmode none`,
-    `addr add ${slot.address}/${layout.subnet.prefix} dev ${UPLINK}`,
-    `link set ${UPLINK} up`,
     `tuntap add dev ${TAP} mode tap user ${slot.owner}`,
     `link set ${TAP} address ${TAP_MAC} addrgenmode none`,
     `addr add ${INNER_GATEWAY}/${INNER_PREFIX} dev ${TAP}`,
     `addr add ${METADATA_ADDRESS}/32 dev ${TAP}`,
     `link set ${TAP} up`,
-    `route add default via ${layout.gateway}`,
+    ...uplinkInterior(layout, slot),
   ];
 }
+
+/** The veth pair between the bridge and a slot's namespace. */
+const uplink = (slot: Slot): string[] => [
+  `link add ${slot.port} type veth peer name ${UPLINK} address ${slot.mac} netns ${slot.namespace}`,
+  `link set ${slot.port} addrgenmode none`,
+];
+
+const uplinkInterior = (layout: Layout, slot: Slot): string[] => [
+  `link set ${UPLINK} addrgenmode none`,
+  `addr add ${slot.address}/${layout.subnet.prefix} dev ${UPLINK}`,
+  `link set ${UPLINK} up`,
+  `route add default via ${layout.gateway}`,
+];
