@@ -103,6 +103,7 @@ export function createHostRules(options: {
 
   function schedule(): void {
     timer?.cancel();
+    if (watchEvery === 0) return;
     timer = clock.after(watchEvery, () => {
       inTurn(watch)
         .then(() => options.alongside?.())

@@ -37,6 +37,7 @@ export interface EmbeddedNetworkOptions {
   /** For tests. */
   commands?: Commands;
   resolve?: Resolve;
+  /** Milliseconds between two looks at what was made; 0 for none but before a network is handed out. */
   watchEvery?: number;
 }
 
@@ -115,7 +116,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       signal.throwIfAborted();
       await pool.refill();
       stopMonitor();
-      stopMonitor = watchRemovals(clock, () => void lookNow());
+      if (watchEvery !== 0) stopMonitor = watchRemovals(clock, () => void lookNow());
     },
 
     onLost(listener) {

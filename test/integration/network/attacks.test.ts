@@ -31,7 +31,7 @@ beforeAll(async () => {
   lab = await createLab();
   outside = await buildWorld(lab);
   host = await lab.actor();
-  daemon = lab.daemon({ nameservers: [WORLD.neighbour] });
+  daemon = lab.daemon({ nameservers: [WORLD.neighbour], watchEvery: 0 });
   await daemon.call("allow", { allow: FORGES });
   await daemon.call("prepare");
   mine = await daemon.call("attach", hex(1));
