@@ -85,17 +85,22 @@ export function worksIn(pid: number, directory: Stats): boolean {
   }
 }
 
+/** Whether a process has a controlling terminal: somebody sits at it. */
+export const hasTerminal = (pid: number): boolean => (readStat(pid)?.terminal ?? 0) !== 0;
+
 interface Stat {
   state: string;
+  /** Device number of the controlling terminal, 0 for none. */
+  terminal: number;
   start: number;
 }
 
-/** Field 3 is the state, field 22 the start time; the name before them may hold spaces and brackets. */
+/** Field 3 is the state, field 7 the terminal, field 22 the start time; the name before them may hold spaces and brackets. */
 function readStat(pid: number): Stat | undefined {
   const text = readProcFile(pid, "stat");
   if (text === undefined) return undefined;
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return { state: fields[0] ?? "", start: Number(fields[19]) };
+  return { state: fields[0] ?? "", terminal: Number(fields[4]), start: Number(fields[19]) };
 }
 
 /** What is read of a process is shorter; searches look at thousands of files. */

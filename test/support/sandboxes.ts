@@ -50,7 +50,11 @@ export async function temporaryPlaces(): Promise<Places & { root: string }> {
 export async function fakeSandboxes() {
   const places = await temporaryPlaces();
   const released: string[] = [];
-  const network = { list: async () => [] as string[], release: async (hex: string) => void released.push(hex) };
+  const network = {
+    list: async () => [] as string[],
+    find: async () => undefined,
+    release: async (hex: string) => void released.push(hex),
+  };
   const sandboxes = createSandboxes({ driver: "qemu", places, hostId: HOST_ID, network, clock: systemClock });
   const launcher = createShimLauncher(places.run);
   onTestFinished(async () => {

@@ -2,7 +2,13 @@ import { exec } from "../../src/base/exec.ts";
 import type { GuestNetwork, Network } from "../../src/network/port.ts";
 
 /** Namespaces with a tap that leads nowhere: enough for a monitor to start with. All are removed by `close`. */
-export function stubNetwork(firstUid = 81_000): Network {
+export interface StubNetwork extends Network {
+  /** Says that a guest's network is gone. */
+  lose(hex: string, detail: string): void;
+}
+
+export function stubNetwork(firstUid = 81_000): StubNetwork {
+  let lost: (hex: string, detail: string) => void = () => undefined;
   const guests = new Map<string, GuestNetwork>();
   const nameOf = (hex: string) => `fttest-${hex.slice(-8)}`;
   let slot = 0;
@@ -38,7 +44,8 @@ export function stubNetwork(firstUid = 81_000): Network {
     find: async (hex) => guests.get(hex),
     release,
     list: async () => [...guests.keys()],
-    onLost: () => undefined,
+    onLost: (listener) => void (lost = listener),
+    lose: (hex, detail) => lost(hex, detail),
     serveMetadata: async () => async () => undefined,
     close: async () => {
       for (const hex of guests.keys()) await release(hex);

@@ -75,7 +75,11 @@ export function createFakeDriver(deps: FakeDriverDeps): SandboxDriver {
   };
 }
 
-const NO_NETWORK = { list: () => Promise.resolve([]), release: () => Promise.resolve() };
+const NO_NETWORK = {
+  list: () => Promise.resolve([]),
+  find: () => Promise.resolve(undefined),
+  release: () => Promise.resolve(),
+};
 
 function dialSocket(path: string, signal: AbortSignal): Promise<Duplex> {
   const { promise, resolve, reject } = Promise.withResolvers<Duplex>();

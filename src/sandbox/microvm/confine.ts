@@ -6,6 +6,8 @@ export interface Confinement {
   uid: number;
   /** Supplementary groups, for device nodes. */
   groups: readonly number[];
+  /** Directories of the control groups it is in. */
+  cgroups?: readonly string[];
   /** Largest file it may write, bytes. */
   fileBytes: number;
 }
@@ -13,14 +15,19 @@ export interface Confinement {
 /** Open files a monitor needs are a few dozen. */
 const MAX_FILES = 512;
 /** Tasks of its user: virtual CPUs, and threads for disks. */
-const MAX_TASKS = 256;
+export const MAX_TASKS = 256;
+
+/** Enters the groups named by its first arguments, up to an empty one. */
+const ENTER = 'while [ -n "$1" ]; do echo 0 >"$1/cgroup.procs" || exit 125; shift; done; shift; exec "$@"';
 
 /**
  * The command that enters the namespace, sets limits and gives up every privilege before it becomes the monitor. Each
  * part replaces the one before it, so that one process is left.
  */
-export function confine(command: readonly string[], { namespace, uid, groups, fileBytes }: Confinement): string[] {
+export function confine(command: readonly string[], confinement: Confinement): string[] {
+  const { namespace, uid, groups, cgroups = [], fileBytes } = confinement;
   return [
+    ...(cgroups.length === 0 ? [] : ["/bin/sh", "-c", ENTER, "sh", ...cgroups, ""]),
     "nsenter",
     `--net=${namespace}`,
     "--",

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import type { Clock } from "../../base/clock.ts";
 import { FireteactError } from "../../base/errors.ts";
-import { isAlive, kill, type ProcessView, processes, signalProcess, worksIn } from "../../base/process.ts";
+import { hasTerminal, isAlive, kill, type ProcessView, processes, signalProcess, worksIn } from "../../base/process.ts";
 import type { SandboxRecord } from "./record.ts";
 
 interface EndOptions {
@@ -28,13 +28,43 @@ export async function endProcesses(record: SandboxRecord, directory: string, { c
   }
   const since = performance.now();
   const gone = await waitUntil(() => killMembers(record, directory, since) === 0, KILL_WAIT, clock);
-  if (!gone) {
-    const left = membersOf(record, directory, since).join(", ");
-    throw new FireteactError("SANDBOX_STUCK", `Processes of a sandbox do not end although they were killed: ${left}`, {
-      hint: "They wait in the kernel, usually for a disk; removal is tried again",
-      facts: { pids: left },
+  if (!gone) throw stuck(membersOf(record, directory, since));
+}
+
+function stuck(pids: number[]): FireteactError {
+  const left = pids.join(", ");
+  return new FireteactError("SANDBOX_STUCK", `Processes of a sandbox do not end although they were killed: ${left}`, {
+    hint: "They wait in the kernel, usually for a disk; removal is tried again",
+    facts: { pids: left },
+  });
+}
+
+/** Kills the sandbox's monitor; who runs it records its end. */
+export function killMonitor({ uid }: SandboxRecord): void {
+  if (uid === undefined) return;
+  for (const view of processes()) if (view.uid === uid) kill(view.pid, "SIGKILL");
+}
+
+/**
+ * Kills what is left of a sandbox whose record is lost: processes of its user, where that is known, and those that work
+ * in its directory without a terminal, as nobody else does.
+ *
+ * @throws FireteactError `SANDBOX_STUCK`
+ */
+export async function endUnrecorded(uid: number | undefined, directory: string, clock: Clock): Promise<void> {
+  const place = statSync(directory, { throwIfNoEntry: false });
+  const find = () =>
+    Array.from(processes()).filter((view) => {
+      if (uid !== undefined && view.uid === uid) return true;
+      return place !== undefined && worksIn(view.pid, place) && !hasTerminal(view.pid);
     });
-  }
+  const killAll = (): boolean => {
+    const left = find();
+    for (const { pid } of left) kill(pid, "SIGKILL");
+    return left.length === 0;
+  };
+  if (await waitUntil(killAll, KILL_WAIT, clock)) return;
+  throw stuck(find().map(({ pid }) => pid));
 }
 
 /** Whether anything of the sandbox still runs. */

@@ -26,6 +26,8 @@ export interface SandboxRecord {
   uid?: number | undefined;
   /** The guest's address as the host sees it. */
   address?: string | undefined;
+  /** Control groups that the monitor is in. */
+  cgroups?: string[] | undefined;
   /** What runs the monitor; absent until just before it starts. */
   process?: ProcessIdentity | undefined;
 }
@@ -44,6 +46,7 @@ const schema: z.ZodType<SandboxRecord> = z.object({
   // Never a user of the host: everything that runs as this one is ended with the sandbox.
   uid: z.int().min(1000).max(0xffff_fffd).optional(),
   address: z.ipv4().optional(),
+  cgroups: z.array(z.string().startsWith("/").max(4_096)).max(4).optional(),
   process: z.object({ pid: z.int().min(2), start: z.int().nonnegative(), boot }).optional(),
 });
 
@@ -66,6 +69,19 @@ export interface RecordedExit {
   status: number;
   /** Unix milliseconds. */
   at: number;
+}
+
+const CONDEMNED_FILE = "condemned.json";
+const condemnedSchema = z.object({ reason: z.string().max(1_000) });
+
+/** Notes why a sandbox has to end, before it is made to. */
+export function writeCondemned(directory: string, reason: string): void {
+  replaceFileSync(join(directory, CONDEMNED_FILE), JSON.stringify({ reason: reason.slice(0, 1_000) }));
+}
+
+/** Why the sandbox was made to end; undefined where it was not. */
+export function readCondemned(directory: string): string | undefined {
+  return readJson(join(directory, CONDEMNED_FILE), condemnedSchema)?.value?.reason;
 }
 
 const exitSchema = z.object({ status: z.int().min(0).max(255) });

@@ -6,9 +6,10 @@ import { ignore } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
 import type { Network } from "../../network/port.ts";
 import type { SandboxInfo, SandboxSpec, StepContext } from "../port.ts";
-import { endProcesses } from "./end.ts";
+import type { Cgroups } from "./cgroups.ts";
+import { endProcesses, endUnrecorded, killMonitor } from "./end.ts";
 import { HEX, placesOf, type SandboxPlaces } from "./places.ts";
-import { readRecord, type SandboxRecord, writeRecord } from "./record.ts";
+import { readRecord, type SandboxRecord, writeCondemned, writeRecord } from "./record.ts";
 import { exitOf } from "./watch.ts";
 
 /** The microVMs of one driver as the host shows them: directories, processes, networks and disks. */
@@ -21,6 +22,8 @@ export interface Sandboxes {
   /** Adds to the record what has to be taken apart, too. */
   update(hex: string, change: Partial<SandboxRecord>): void;
   list(known?: (hex: string) => boolean): Promise<SandboxInfo[]>;
+  /** Kills the sandbox's monitor; the sandbox's end has this reason. */
+  condemn(hex: string, reason: string): void;
   /** Ends and removes the sandbox, however far it was made. Twice is success. */
   remove(hex: string, context: StepContext): Promise<void>;
   /** Removes directories that a process which died left half made or half removed. */
@@ -34,10 +37,12 @@ export function createSandboxes(deps: {
   driver: string;
   places: Places;
   hostId: string;
-  network: Pick<Network, "list" | "release">;
+  network: Pick<Network, "list" | "find" | "release">;
+  /** Absent where monitors have no limits. */
+  cgroups?: Pick<Cgroups, "list" | "remove">;
   clock: Clock;
 }): Sandboxes {
-  const { driver, network, clock } = deps;
+  const { driver, network, cgroups, clock } = deps;
   const root = dirname(placesOf(deps.places, "0".repeat(24)).directory);
   const diskRoot = dirname(placesOf(deps.places, "0".repeat(24)).disks);
   const places = (hex: string) => placesOf(deps.places, hex);
@@ -73,7 +78,7 @@ export function createSandboxes(deps: {
       if (record !== "damaged" && record.driver !== driver) foreign.add(hex);
       else found.set(hex, record === "damaged" ? remains(hex) : infoOf(record, places(hex).directory));
     }
-    for (const hex of [...hexesIn(diskRoot), ...(await network.list())]) {
+    for (const hex of [...hexesIn(diskRoot), ...(await network.list()), ...(cgroups?.list() ?? [])]) {
       if (!found.has(hex) && !foreign.has(hex) && !known(hex)) found.set(hex, remains(hex));
     }
     return [...found.values()].filter((info) => info.hex.startsWith(deps.hostId));
@@ -86,7 +91,11 @@ export function createSandboxes(deps: {
       await context.step("end processes", () => endProcesses(record, directory, { clock, graceMs: GRACE }));
       // With the network its user id goes to the next sandbox, which a second try must not touch.
       update(hex, { process: undefined, uid: undefined });
+    } else if (record === "damaged") {
+      const uid = (await network.find(hex))?.owner;
+      await context.step("end processes", () => endUnrecorded(uid, directory, clock));
     }
+    await cgroups?.remove(hex);
     await context.step("release network", () => network.release(hex));
     await context.step("remove files", async () => {
       await rm(disks, { recursive: true, force: true });
@@ -98,6 +107,14 @@ export function createSandboxes(deps: {
     });
   };
 
+  const condemn = (hex: string, reason: string) => {
+    const { directory } = places(hex);
+    const record = readRecord(directory);
+    if (record === undefined || record === "damaged") return;
+    writeCondemned(directory, reason);
+    killMonitor(record);
+  };
+
   const sweep = async () => {
     for (const name of namesIn(root)) {
       // Making one takes no turn of the event loop, so what is hidden here has no maker any more.
@@ -106,7 +123,7 @@ export function createSandboxes(deps: {
     }
   };
 
-  return { places, diskRoot, begin, update, list, remove, sweep };
+  return { places, diskRoot, begin, update, list, condemn, remove, sweep };
 }
 
 /** What is left without a record: only fit for removal. */

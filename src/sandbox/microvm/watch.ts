@@ -5,7 +5,8 @@ import { ignore } from "../../base/errors.ts";
 import { isTaken } from "../../base/process.ts";
 import type { SandboxExit } from "../../core/types.ts";
 import { hasProcesses } from "./end.ts";
-import { EXIT_FILE, type RecordedExit, readExit, readRecord } from "./record.ts";
+import { killedBy } from "./killed.ts";
+import { EXIT_FILE, type RecordedExit, readCondemned, readExit, readRecord, type SandboxRecord } from "./record.ts";
 
 /** Milliseconds between two looks at the processes, which say nothing when they are killed. */
 const POLL = 2_000;
@@ -62,16 +63,21 @@ export function exitOf(directory: string): SandboxExit | undefined {
   const record = readRecord(directory);
   if (record === undefined) return unknownExit("it was removed");
   const exit = readExit(directory);
-  if (exit !== undefined) return sandboxExit(exit);
+  if (exit !== undefined) return sandboxExit(exit, record, directory);
   if (record === "damaged") return unknownExit("its record is damaged");
   if (record.process === undefined || hasProcesses(record, directory)) return undefined;
   // It may have ended, and said so, since we looked.
   const last = readExit(directory);
-  return last === undefined ? unknownExit("its processes are gone and left no status") : sandboxExit(last);
+  return last === undefined
+    ? unknownExit("its processes are gone and left no status")
+    : sandboxExit(last, record, directory);
 }
 
-function sandboxExit({ status, at }: RecordedExit): SandboxExit {
-  return status > 128 ? { code: null, signal: signalName(status - 128), at } : { code: status, signal: null, at };
+function sandboxExit({ status, at }: RecordedExit, record: SandboxRecord | "damaged", directory: string): SandboxExit {
+  const killed = status === 128 + constants.signals.SIGKILL && record !== "damaged";
+  const reason = readCondemned(directory) ?? (killed ? killedBy(record) : undefined);
+  const how = status > 128 ? { code: null, signal: signalName(status - 128) } : { code: status, signal: null };
+  return { ...how, ...(reason === undefined ? {} : { reason }), at };
 }
 
 const unknownExit = (reason: string): SandboxExit => ({ code: null, signal: null, reason, at: Date.now() });

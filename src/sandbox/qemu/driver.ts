@@ -6,7 +6,8 @@ import type { Places } from "../../base/names.ts";
 import type { GuestImage, Images, RootDisks } from "../../image/port.ts";
 import type { MetadataPublisher } from "../../metadata/port.ts";
 import type { GuestNetwork, Network } from "../../network/port.ts";
-import { confine } from "../microvm/confine.ts";
+import { createCgroups } from "../microvm/cgroups.ts";
+import { confine, MAX_TASKS } from "../microvm/confine.ts";
 import { readConsole } from "../microvm/console.ts";
 import { checkReadable, cloneDisk, giveTo, sizeOf } from "../microvm/files.ts";
 import { forgetInitrd, ownInitrd } from "../microvm/initrd.ts";
@@ -52,11 +53,15 @@ export interface QemuDeps {
 /** Emulated guests get this much more time to boot. */
 const TCG_BOOT_FACTOR = 5;
 const CONSOLE_BYTES = 1024 * 1024;
+/** What a monitor may take besides its guest's memory; an emulator translates code into a gigabyte. */
+const BEYOND_GUEST_MIB = { kvm: 512, tcg: 1_536 };
 
 /** Makes guests with QEMU's `microvm` machine, with KVM where that works and emulated where it does not. */
 export function createQemuDriver(deps: QemuDeps): SandboxDriver {
   const { places, network, metadata, clock, log } = deps;
-  const sandboxes = createSandboxes({ driver: "qemu", ...deps });
+  const cgroups = createCgroups(deps.hostId, clock);
+  const sandboxes = createSandboxes({ driver: "qemu", ...deps, cgroups });
+  network.onLost((hex, detail) => sandboxes.condemn(hex, detail));
   const launcher = deps.launcher ?? createShimLauncher(places.run);
   const watches = new Set<() => void>();
   const machines = new Map<string, Promise<HostMachine>>();
@@ -159,7 +164,15 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
       tap: guest.tap,
       mac: guest.guestMac,
     });
-    const confinement = { namespace: guest.namespace, uid: guest.owner, groups: machine.groups };
+    const limits = { memoryMib: memoryMib + BEYOND_GUEST_MIB[accelerator], tasks: MAX_TASKS };
+    const groups = cgroups.make(hex, limits);
+    if (groups.length > 0) sandboxes.update(hex, { cgroups: groups });
+    const confinement = {
+      namespace: guest.namespace,
+      uid: guest.owner,
+      groups: machine.groups,
+      cgroups: groups,
+    };
     await launcher.launch({
       directory: own.directory,
       command: confine(command, { ...confinement, fileBytes: await sizeOf(scratch) }),

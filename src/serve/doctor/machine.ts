@@ -8,6 +8,7 @@ import type { PoolSettings, Settings } from "../../core/settings.ts";
 import type { GuestImage } from "../../image/port.ts";
 import { createImages } from "../../image/store/images.ts";
 import { createEmbeddedNetwork } from "../../network/embedded/network.ts";
+import { checkCgroups } from "../../sandbox/microvm/cgroups.ts";
 import { qemuVersion } from "../../sandbox/qemu/machine.ts";
 import { probeKvm } from "../../sandbox/qemu/probe.ts";
 import { DRIVERS } from "../servable.ts";
@@ -66,7 +67,7 @@ export async function checkMachine(
     seen.add(key);
   }
   const distinct = new Map(findings.map((finding) => [JSON.stringify(finding), finding]));
-  return [...distinct.values(), await checkNetwork(places, settings)];
+  return [...distinct.values(), checkLimits(), await checkNetwork(places, settings)];
 }
 
 interface Guests {
@@ -166,6 +167,18 @@ async function checkVirtualisation(wanted: Virtualisation, progress: (line: stri
   }));
   if (verdict.works) return good(subject, `KVM: ${verdict.detail}`);
   return slow(`KVM cannot be used: ${verdict.detail}`, enable);
+}
+
+/** Whether the kernel can hold monitors to their memory. */
+function checkLimits(): Finding {
+  if (!isRoot()) return warning("memory limits", "not tried, which takes root", "run doctor as root");
+  const problem = checkCgroups("0".repeat(HOST_ID_DIGITS), systemClock);
+  if (problem === undefined) return good("memory limits", "control groups hold each guest's monitor to its memory");
+  return warning(
+    "memory limits",
+    `a guest's monitor that takes too much memory can harm the whole host: ${problem}`,
+    "mount control groups writable with the controllers memory and pids, or lower host.memoryMib to leave more spare",
+  );
 }
 
 async function checkNetwork(places: Places, settings: Settings | undefined): Promise<Finding> {
