@@ -17,8 +17,8 @@ export interface WebhookObservation {
   delivery: string;
   /** The job, once for each target whose scope has it; empty for `other` and `none`. */
   jobs: Omit<Job, "since" | "at">[];
-  /** The job was over: it runs again, or the delivery is late. It counts until the queue, read soon, tells. */
-  again?: true;
+  /** Keys of the targets whose queue is to be read now. */
+  read: string[];
   /** One line for the log and the answer. */
   note: string;
 }
@@ -36,7 +36,27 @@ export class WebhookError extends FireteactError {
 export interface WebhookOptions {
   /** Read for each delivery, so that it can be replaced. */
   secret: () => string;
-  targets: () => readonly (Place & { scope: ForgeScope })[];
+  targets: () => readonly WebhookPlace[];
+  /** Unix milliseconds. */
+  now?: () => number;
+  /** What was kept before this process. */
+  known?: readonly Heard[];
+  /** Keeps what is heard of a forge whose queue cannot be read, over restarts. */
+  keep?: (heard: Heard) => void;
+}
+
+export interface WebhookPlace extends Place {
+  scope: ForgeScope;
+  /** False where the forge's queue cannot be read, so that webhooks alone tell. */
+  listsQueue?: boolean | undefined;
+}
+
+/** What was said last of a job. */
+export interface Heard {
+  job: Omit<Job, "since" | "at">;
+  rank: number;
+  /** Signature of the delivery that said that it is queued. */
+  queuedBy: string;
 }
 
 export interface WebhookReader {
@@ -47,13 +67,15 @@ export interface WebhookReader {
 const LARGEST_BODY = 1024 * 1024;
 /** Deliveries and jobs remembered; older ones are found again by the poll. */
 const REMEMBERED = 4096;
+/** A job older than this, or than the reader, may be of a delivery that is repeated: the queue tells. Milliseconds. */
+const FRESH = 5 * 60_000;
 
 /**
  * An attempt's way in one direction: what arrives late, or twice, changes nothing. Before 1.27 an attempt is counted only
- * when a runner takes it: one that was cancelled before has the number of the next one, so that the way begins anew where
- * one that was over is queued. Nothing tells that from a delivery that comes very late, and some forges have no queue.
+ * when a runner takes it: one that was cancelled before has the number of the next one, so that one that was over may be
+ * queued again. Nothing but the queue tells that from a delivery that comes very late.
  */
-const RANK = { waiting: 1, queued: 2, in_progress: 3, completed: 4 };
+export const RANK = { waiting: 1, queued: 2, in_progress: 3, completed: 4 };
 /** What a completed job is in our words does not matter: it goes. */
 const STATUS = { waiting: "blocked", queued: "queued", in_progress: "running", completed: "running" } as const;
 const KIND = { waiting: "blocked", queued: "queued", in_progress: "in_progress", completed: "completed" } as const;
@@ -63,52 +85,61 @@ const JobEvent = z.object({
   workflow_job: GiteaJobSchema,
   repository: z.object({ full_name: z.string().max(512) }),
 });
+type JobEvent = z.infer<typeof JobEvent>;
 
 export function createWebhookReader(options: WebhookOptions): WebhookReader {
+  const { now = Date.now } = options;
+  // Forges tell whole seconds.
+  const began = Math.floor(now() / 1000) * 1000;
   const deliveries = rememberLast<true>(REMEMBERED);
-  const ranks = rememberLast<number>(REMEMBERED);
+  const heard = rememberLast<Pick<Heard, "rank" | "queuedBy">>(REMEMBERED);
+  for (const { job, rank, queuedBy } of options.known ?? []) heard.set(job.key, { rank, queuedBy });
+
+  /** What the delivery says of the job at one target: undefined when that is no news, `ask` when the queue has to tell. */
+  const take = (place: WebhookPlace, event: JobEvent, signature: string): Heard["job"] | "ask" | undefined => {
+    const { action, workflow_job: raw, repository } = event;
+    const found = jobOf(place, raw, STATUS[action]);
+    if (found === undefined) return undefined;
+    const job = { ...found, repository: repository.full_name };
+    const before = heard.get(job.key) ?? { rank: 0, queuedBy: "" };
+    const isQueued = action === "queued";
+    const isAgain = isQueued && before.rank === RANK.completed && before.queuedBy !== signature;
+    if (RANK[action] <= before.rank && !isAgain) return undefined;
+    const now = { rank: RANK[action], queuedBy: isQueued ? signature : before.queuedBy };
+    heard.set(job.key, now);
+    if (place.listsQueue === false) options.keep?.({ job, ...now });
+    else if (isAgain || (isQueued && isOld(job))) return "ask";
+    return job;
+  };
+  const isOld = ({ queuedAt = 0 }: Heard["job"]) => queuedAt < Math.max(began, now() - FRESH);
 
   return {
     read: (headers, body) => {
       const signature = verify(headers, body, options.secret());
       const delivery = clean(firstOf(headers, "delivery") ?? "", 80);
-      const nothing = (kind: "other" | "none", note: string): WebhookObservation => ({
-        kind,
-        delivery,
-        jobs: [],
-        note,
-      });
+      const nothing = (note: string, read?: readonly WebhookPlace[]): WebhookObservation => {
+        const keys = (read ?? []).map(({ key }) => key);
+        return { kind: read === undefined ? "none" : "other", delivery, jobs: [], read: keys, note };
+      };
       // The delivery's id is not signed, the body is: a replay under another id is known by its signature.
       if (deliveries.get(signature) === true || (delivery !== "" && deliveries.get(delivery) === true)) {
-        return nothing("none", "this delivery was taken in before");
+        return nothing("this delivery was taken in before");
       }
-      const event = firstOf(headers, "event") ?? "";
-      if (event !== "workflow_job") {
+      const kind = firstOf(headers, "event") ?? "";
+      if (kind !== "workflow_job") {
         deliveries.set(signature, true);
-        return nothing("other", `events of the kind ${clean(event, 40)} say nothing about the queue`);
+        return nothing(`events of the kind ${clean(kind, 40)} say nothing about the queue`, options.targets());
       }
-      const { action, workflow_job: raw, repository } = readEvent(body);
+      const event = readEvent(body);
       deliveries.set(signature, true);
       if (delivery !== "") deliveries.set(delivery, true);
+      const { action, workflow_job: raw, repository } = event;
       const targets = targetsOf(options.targets(), raw.url ?? "", repository.full_name);
-      let again = false;
-      const jobs = targets
-        .filter((place) => {
-          const name = jobKey(place.key, raw.id, attemptOf(place, raw));
-          const [rank, known] = [RANK[action], ranks.get(name) ?? 0];
-          const isAgain = action === "queued" && known === RANK.completed;
-          if (rank <= known && !isAgain) return false;
-          again ||= isAgain;
-          ranks.set(name, rank);
-          return true;
-        })
-        .map((place) => jobOf(place, raw, STATUS[action]))
-        .filter((job) => job !== undefined)
-        .map((job) => ({ ...job, repository: repository.full_name }));
-      if (targets.length === 0) return nothing("none", `no pool serves ${clean(repository.full_name, 100)}`);
-      if (jobs.length === 0) return nothing("other", "it came late, or the job runs again: the queue tells");
-      const note = `job ${raw.id} is ${action}${again ? " again" : ""}`;
-      return { kind: KIND[action], delivery, jobs, ...(again ? { again } : {}), note };
+      if (targets.length === 0) return nothing(`no pool serves ${clean(repository.full_name, 100)}`);
+      const taken = targets.map((place) => take(place, event, signature));
+      const jobs = taken.filter((job) => typeof job === "object");
+      if (jobs.length === 0) return nothing("it came late, or the job is old: the queue tells", targets);
+      return { kind: KIND[action], delivery, jobs, read: [], note: `job ${raw.id} is ${action}` };
     },
   };
 }
@@ -139,7 +170,7 @@ function verify(headers: Headers, body: Uint8Array, secret: string): string {
   return given.toLowerCase();
 }
 
-function readEvent(body: Uint8Array): z.infer<typeof JobEvent> {
+function readEvent(body: Uint8Array): JobEvent {
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(body).toString("utf8"));
@@ -168,10 +199,8 @@ function firstOf(headers: Headers, name: "signature" | "event" | "delivery"): st
   return vendors.map((vendor) => headers.get(`x-${vendor}-${name}`) ?? "").find((value) => value !== "");
 }
 
-type Target = ReturnType<WebhookOptions["targets"]>[number];
-
 /** The targets at the forge that the job's own URL names (or the only forge there is) whose scope has the repository. */
-function targetsOf(all: readonly Target[], jobUrl: string, repository: string): Target[] {
+function targetsOf(all: readonly WebhookPlace[], jobUrl: string, repository: string): WebhookPlace[] {
   const named = all.filter(({ url }) => jobUrl.startsWith(`${url}/`));
   const alone = new Set(all.map(({ url }) => url)).size === 1;
   const candidates = named.length > 0 ? named : alone ? all : [];

@@ -14,6 +14,8 @@ interface WatcherOptions {
   labels: () => string[];
   /** One line about what the forge's version makes possible. */
   describeMode: (capabilities: ForgeCapabilities) => string;
+  /** Open jobs that webhooks told an earlier process of; they count where the queue cannot be read. */
+  known?: Omit<Job, "since">[];
   /** Milliseconds between reads of the queue; rows are read every sixth time and when asked for. */
   interval: number;
   /**
@@ -56,7 +58,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
   const view: ForgeView = {
     health: "frozen",
     reason: "not read yet",
-    jobs: [],
+    jobs: (options.known ?? []).map((job) => ({ ...job, since: clock.uptime() })),
     jobsRead: 0,
     rowsRead: 0,
     bindsJobs: false,

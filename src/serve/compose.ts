@@ -84,6 +84,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     clock,
     log,
     records,
+    store,
     noProxy: options.noProxy,
     wake,
     onRequest: (request) => metrics?.forgeRequest(request),

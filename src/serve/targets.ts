@@ -3,19 +3,24 @@ import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import { openSecret } from "../config/secret.ts";
 import type { Settings, TargetSettings } from "../core/settings.ts";
+import type { Job } from "../core/types.ts";
 import { describeMode } from "../forge/capabilities.ts";
 import { createCircuit, type ForgeCircuit } from "../forge/circuit.ts";
 import { createForgeTarget } from "../forge/create.ts";
 import type { ForgeTarget } from "../forge/port.ts";
+import { RANK } from "../forge/webhook.ts";
 import { type ForgeWatcher, watchForge } from "../orchestrator/observe.ts";
 import { createPollBudget, type PollBudget } from "../orchestrator/poll-budget.ts";
 import type { Records } from "../orchestrator/records.ts";
+import type { PushedJob, Store } from "../store/port.ts";
 import type { ForgeRequest } from "../telemetry/metrics.ts";
 
 /** The forge targets in use with their watchers, kept in step with the configuration. */
 export interface Targets {
   target(key: string): ForgeTarget;
   list(): ForgeTarget[];
+  /** What webhooks said of forges whose queue cannot be read; see forge/webhook.ts. */
+  pushed: { known: PushedJob[]; keep(heard: Omit<PushedJob, "job"> & { job: Omit<Job, "since" | "at"> }): void };
   watchers(): Map<string, ForgeWatcher>;
   /** Adds what is new, replaces what changed, drops what neither the settings nor a runner needs. */
   update(settings: Settings): void;
@@ -40,6 +45,7 @@ export function createTargets(deps: {
   clock: Clock;
   log: Logger;
   records: Records;
+  store: Pick<Store, "pushedJobs" | "savePushedJob">;
   /** Hosts that are reached without a proxy, as in `NO_PROXY`. */
   noProxy?: string | undefined;
   wake: () => void;
@@ -92,6 +98,7 @@ export function createTargets(deps: {
       target,
       hostId: deps.hostId,
       labels: () => labelsAt(key, settings),
+      known: openJobs(key),
       describeMode,
       interval,
       pace: (pause, isIdle) => {
@@ -106,6 +113,15 @@ export function createTargets(deps: {
     });
     entries.set(key, { target, watcher, wanted, interval });
     watchers.set(key, watcher);
+  };
+  const openJobs = (key: string): Omit<Job, "since">[] => {
+    const last = new Map(
+      deps.store
+        .pushedJobs()
+        .filter(({ job }) => job.target === key)
+        .map((pushed) => [pushed.job.id, pushed]),
+    );
+    return [...last.values()].flatMap(({ job, rank }) => (rank < RANK.completed ? [job] : []));
   };
   const drop = async (key: string) => {
     const entry = entries.get(key);
@@ -132,6 +148,10 @@ export function createTargets(deps: {
     },
     list: () => [...entries.values()].map(({ target }) => target),
     watchers: () => watchers,
+    pushed: {
+      known: deps.store.pushedJobs(),
+      keep: ({ job, ...rest }) => deps.store.savePushedJob({ job: { ...job, at: deps.clock.now() }, ...rest }),
+    },
     update: (next) => {
       settings = next;
       for (const wanted of next.targets) {

@@ -12,10 +12,10 @@ export function createWebhookReceiver(secretFile: string, targets: Targets, log:
   const secret = openSecret({ kind: "file", path: secretFile });
   const places = () =>
     targets.list().map(({ key, url, scope }) => {
-      const countsTakenAttempts = targets.watchers().get(key)?.capabilities()?.countsTakenAttempts;
-      return { key, url, scope, countsTakenAttempts };
+      const can = targets.watchers().get(key)?.capabilities();
+      return { key, url, scope, countsTakenAttempts: can?.countsTakenAttempts, listsQueue: can?.listsQueue };
     });
-  const reader = createWebhookReader({ secret: () => secret.read(), targets: places });
+  const reader = createWebhookReader({ secret: () => secret.read(), targets: places, ...targets.pushed });
 
   return (headers: Headers, body: Uint8Array): WebhookAnswer => {
     try {
@@ -23,8 +23,7 @@ export function createWebhookReceiver(secretFile: string, targets: Targets, log:
       log.debug({ delivery: observation.delivery, kind: observation.kind, note: observation.note }, "webhook");
       const watchers = targets.watchers();
       for (const job of observation.jobs) watchers.get(job.target)?.observe(job, observation.kind === "completed");
-      if (observation.kind === "other" || observation.again === true)
-        for (const watcher of watchers.values()) watcher.poke("queue");
+      for (const key of observation.read) watchers.get(key)?.poke("queue");
       return { status: 202, message: observation.note };
     } catch (error) {
       if (!(error instanceof WebhookError)) throw error;

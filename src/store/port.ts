@@ -1,5 +1,5 @@
 import type { PlanMemory } from "../core/plan-types.ts";
-import type { Runner } from "../core/types.ts";
+import type { Job, Runner } from "../core/types.ts";
 
 /** What is about to be done outside, written down before it is done. */
 export interface Intent {
@@ -25,6 +25,15 @@ export interface HistoryEntry {
 export interface RunnerChange {
   at: number;
   change: string;
+}
+
+/** What a webhook said last of a job, kept where the forge has no queue to read. */
+export interface PushedJob {
+  job: Omit<Job, "since">;
+  /** How far it is on its way; see forge/webhook.ts. */
+  rank: number;
+  /** Signature of the delivery that said that it waits: nobody shall send that one again. */
+  queuedBy: string;
 }
 
 /** What of the history is kept. */
@@ -68,6 +77,9 @@ export interface Store {
   setPaused(pool: string, paused: boolean): void;
   loadMemory(): PlanMemory | undefined;
   saveMemory(memory: PlanMemory): void;
+  /** The last few thousand, oldest first. */
+  pushedJobs(): PushedJob[];
+  savePushedJob(pushed: PushedJob): void;
   /** Forgets old history, a bounded part at a time, and overwrites erased secrets wherever they lie. To be called often. */
   tidy(retention: Retention): void;
   close(): void;

@@ -30,4 +30,8 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE history ADD COLUMN hex TEXT GENERATED ALWAYS AS (substr(id, -24)) VIRTUAL;
   CREATE INDEX history_hex ON history (hex);
   `,
+  // What webhooks said of jobs, for forges whose queue cannot be read.
+  `
+  CREATE TABLE pushed_jobs (key TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
+  `,
 ];

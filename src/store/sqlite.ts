@@ -4,7 +4,7 @@ import type { Logger } from "../base/log.ts";
 import type { PlanMemory } from "../core/plan-types.ts";
 import type { Runner } from "../core/types.ts";
 import { openDatabase } from "./open.ts";
-import type { HistoryEntry, RunnerChange, Store } from "./port.ts";
+import type { HistoryEntry, PushedJob, RunnerChange, Store } from "./port.ts";
 
 interface StoreOptions {
   path: string;
@@ -21,6 +21,7 @@ export function openStore(options: StoreOptions): Store {
 
 /** How much of the history is forgotten at once. */
 const PRUNED_AT_ONCE = 500;
+const PUSHED_JOBS = 4096;
 const DAY = 24 * 60 * 60_000;
 
 function storeOn(database: DatabaseSync, options: StoreOptions): Store {
@@ -98,6 +99,12 @@ function storeOn(database: DatabaseSync, options: StoreOptions): Store {
       return text === undefined ? undefined : (JSON.parse(String(text)) as PlanMemory);
     },
     saveMemory: (memory) => void sql.setMeta.run("memory", JSON.stringify(memory)),
+    pushedJobs: () => sql.pushedJobs.all().map((row) => JSON.parse(String(row.record)) as PushedJob),
+    savePushedJob: (pushed) =>
+      transaction(() => {
+        sql.savePushedJob.run(pushed.job.key, JSON.stringify(pushed));
+        sql.trimPushedJobs.run(PUSHED_JOBS);
+      }),
     tidy: (retention) => {
       sql.prune.run(PRUNED_AT_ONCE, retention.runners, options.clock.now() - retention.days * DAY);
       if (erased) erased = !emptyLog(database);
@@ -194,6 +201,10 @@ function statements(database: DatabaseSync) {
     ),
     secrets: prepare("SELECT uuid, token FROM secrets WHERE runner = ?"),
     deleteSecrets: prepare("DELETE FROM secrets WHERE runner = ?"),
+    pushedJobs: prepare("SELECT record FROM pushed_jobs ORDER BY rowid"),
+    // The one that was said of last has the highest row.
+    savePushedJob: prepare("INSERT OR REPLACE INTO pushed_jobs (key, record) VALUES (?, ?)"),
+    trimPushedJobs: prepare("DELETE FROM pushed_jobs WHERE rowid <= (SELECT max(rowid) FROM pushed_jobs) - ?"),
     paused: prepare("SELECT pool FROM paused_pools ORDER BY pool"),
     pause: prepare("INSERT INTO paused_pools (pool) VALUES (?) ON CONFLICT DO NOTHING"),
     resume: prepare("DELETE FROM paused_pools WHERE pool = ?"),

@@ -2,15 +2,34 @@ import { createHmac } from "node:crypto";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { ForgeScope } from "../../../src/core/types.ts";
-import { createWebhookReader, WebhookError, type WebhookReader } from "../../../src/forge/webhook.ts";
+import {
+  createWebhookReader,
+  type Heard,
+  WebhookError,
+  type WebhookPlace,
+  type WebhookReader,
+} from "../../../src/forge/webhook.ts";
 
 const SECRET = "hook-secret";
 const FORGE = "https://git.example.org/sub";
-const target = (scope: ForgeScope, url = FORGE) => ({ key: `${url}#${scope.kind}`, url, scope });
+const target = (scope: ForgeScope, url = FORGE): WebhookPlace => ({
+  key: `${url}#${scope.kind}`,
+  url,
+  scope,
+  countsTakenAttempts: true,
+  listsQueue: true,
+});
 const ORG = target({ kind: "org", owner: "Acme" });
+/** A Gitea 1.24. */
+const WITHOUT_QUEUE = { ...ORG, listsQueue: false };
+const CREATED = "2026-11-01T10:00:00Z";
 
-const reader = (...targets: ReturnType<typeof target>[]): WebhookReader =>
-  createWebhookReader({ secret: () => SECRET, targets: () => (targets.length === 0 ? [ORG] : targets) });
+const reader = (...targets: WebhookPlace[]): WebhookReader =>
+  createWebhookReader({
+    secret: () => SECRET,
+    targets: () => (targets.length === 0 ? [ORG] : targets),
+    now: () => Date.parse(CREATED),
+  });
 
 const event = (action: string, id = 1, more: object = {}): Buffer =>
   Buffer.from(
@@ -22,8 +41,9 @@ const event = (action: string, id = 1, more: object = {}): Buffer =>
         name: "build",
         labels: ["ubuntu"],
         status: action,
-        run_attempt: 1,
-        created_at: "2026-11-01T10:00:00Z",
+        run_attempt: action === "waiting" || action === "queued" ? 0 : 1,
+        ...(action === "waiting" || action === "queued" ? {} : { runner_id: 9 }),
+        created_at: CREATED,
         ...more,
       },
       repository: { id: 3, full_name: "acme/app" },
@@ -134,44 +154,78 @@ describe("observations", () => {
     );
   });
 
-  it("only ever moves a job forward, until one that was over is queued again", () => {
+  it.each([
+    ["whose queue can be read: it is asked whether one that was over runs again", ORG],
+    ["whose queue cannot be read: one that was over and is queued once more runs again", WITHOUT_QUEUE],
+  ])("only ever moves a job forward, of a forge %s", (_, place) => {
     const order = ["waiting", "queued", "in_progress", "completed"];
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...order), { maxLength: 12 }), (actions) => {
-        const one = reader();
+        const one = reader(place);
         let highest = -1;
         for (const [index, action] of actions.entries()) {
           const body = event(action, 1, { head_sha: `${index}` });
           const rank = order.indexOf(action);
           const again = action === "queued" && highest === 3;
           const read = one.read(signed(body), body);
-          expect(read.jobs).toHaveLength(rank > highest || again ? 1 : 0);
-          expect(read.again).toBe(again ? true : undefined);
+          expect(read.jobs).toHaveLength(rank > highest || (again && place === WITHOUT_QUEUE) ? 1 : 0);
+          expect(read.read).toEqual(read.jobs.length === 0 ? [place.key] : []);
           highest = again ? rank : Math.max(highest, rank);
         }
       }),
     );
   });
 
-  it("takes a late delivery for no demand, and a job that runs again under the same attempt for one", () => {
+  it("takes a late delivery for no demand, and the next attempt of a job for one", () => {
     const one = reader();
-    const [queued, taken, done] = [
-      event("queued", 1, { run_attempt: 0 }),
-      event("in_progress", 1, { run_attempt: 1 }),
-      event("completed", 1, { run_attempt: 1 }),
-    ];
+    const [queued, taken, done] = [event("queued"), event("in_progress"), event("completed")];
     expect(one.read(signed(taken), taken)).toMatchObject({ kind: "in_progress", jobs: [{ id: 1, attempt: 1 }] });
-    expect(one.read(signed(queued), queued)).toMatchObject({ kind: "other", jobs: [] });
+    expect(one.read(signed(queued), queued)).toMatchObject({ kind: "other", jobs: [], read: [ORG.key] });
     expect(one.read(signed(done), done)).toMatchObject({ kind: "completed", jobs: [{ id: 1 }] });
     const again = event("queued", 1, { run_attempt: 1 });
-    expect(one.read(signed(again), again)).toMatchObject({
-      kind: "queued",
-      again: true,
-      jobs: [{ id: 1, attempt: 1 }],
-    });
-    expect(one.read(signed(again), again)).toMatchObject({ kind: "none", jobs: [] });
+    expect(one.read(signed(again), again)).toMatchObject({ kind: "queued", jobs: [{ id: 1, attempt: 2 }] });
+    expect(one.read(signed(again), again)).toMatchObject({ kind: "none", jobs: [], read: [] });
     const takenAgain = event("in_progress", 1, { run_attempt: 2 });
     expect(one.read(signed(takenAgain), takenAgain)).toMatchObject({ kind: "in_progress", jobs: [{ attempt: 2 }] });
+  });
+
+  describe("that come again after a restart", () => {
+    it("make the queue be read, where it can be: only jobs of this process are believed, while they are young", () => {
+      let now = Date.parse(CREATED) + 2_000;
+      const one = createWebhookReader({ secret: () => SECRET, targets: () => [ORG], now: () => now });
+      const before = event("queued", 1);
+      const young = event("queued", 2, { created_at: "2026-11-01T10:00:02Z" });
+      const old = event("queued", 3, { created_at: "2026-11-01T10:00:03Z" });
+      const undated = event("queued", 4, { created_at: "1970-01-01T00:00:00Z" });
+      expect(one.read(signed(before), before)).toMatchObject({ kind: "other", jobs: [], read: [ORG.key] });
+      expect(one.read(signed(before), before)).toMatchObject({ kind: "none", read: [] });
+      expect(one.read(signed(young), young)).toMatchObject({ kind: "queued", jobs: [{ id: 2 }] });
+      now += 6 * 60_000;
+      expect(one.read(signed(old), old)).toMatchObject({ kind: "other", jobs: [], read: [ORG.key] });
+      expect(one.read(signed(undated), undated)).toMatchObject({ kind: "other", jobs: [], read: [ORG.key] });
+      const taken = event("in_progress", 1);
+      expect(one.read(signed(taken), taken)).toMatchObject({ kind: "in_progress", jobs: [{ id: 1 }] });
+    });
+
+    it("are known from what was kept, where the queue cannot be read", () => {
+      const kept = new Map<string, Heard>();
+      const restarted = (): WebhookReader =>
+        createWebhookReader({
+          secret: () => SECRET,
+          targets: () => [WITHOUT_QUEUE],
+          known: [...kept.values()],
+          keep: (heard) => kept.set(heard.job.key, heard),
+          now: () => Date.parse(CREATED) + 3_600_000,
+        });
+      const [queued, taken, done] = [event("queued"), event("in_progress"), event("completed")];
+      for (const body of [queued, taken, done]) {
+        expect(restarted().read(signed(body), body).jobs).toHaveLength(1);
+        for (const replay of [queued, body]) expect(restarted().read(signed(replay), replay).jobs).toEqual([]);
+      }
+      const cancelledAndQueued = event("queued", 1, { head_sha: "another delivery" });
+      expect(restarted().read(signed(cancelledAndQueued), cancelledAndQueued)).toMatchObject({ kind: "queued" });
+      expect(restarted().read(signed(cancelledAndQueued), cancelledAndQueued).jobs).toEqual([]);
+    });
   });
 
   it("finds the targets whose forge and scope have the job", () => {
@@ -201,7 +255,7 @@ describe("observations", () => {
     const body = Buffer.from("{}");
     const one = reader();
     const headers = signed(body, { "x-gitea-event": "push" });
-    expect(one.read(headers, body)).toMatchObject({ kind: "other", jobs: [] });
-    expect(one.read(headers, body)).toMatchObject({ kind: "none", jobs: [] });
+    expect(one.read(headers, body)).toMatchObject({ kind: "other", jobs: [], read: [ORG.key] });
+    expect(one.read(headers, body)).toMatchObject({ kind: "none", jobs: [], read: [] });
   });
 });

@@ -8,7 +8,7 @@ import { emptyMemory } from "../../../src/core/plan-types.ts";
 import { claimState } from "../../../src/store/claim.ts";
 import { openStore } from "../../../src/store/sqlite.ts";
 import { temporaryDirectory } from "../../support/orchestrator.ts";
-import { busy, fresh, NOW, ready, warm } from "../core/build.ts";
+import { busy, fresh, job, NOW, ready, warm } from "../core/build.ts";
 
 const at = (uptime: number, wall = 5_000): Clock => ({ ...systemClock, uptime: () => uptime, now: () => wall });
 
@@ -50,6 +50,22 @@ describe("the store", () => {
     });
     expect(again.openIntents()).toEqual([]);
     expect(again.runners()[2]).toEqual(busy(3));
+    again.close();
+  });
+
+  it("keeps what webhooks said last of the last jobs", () => {
+    using directory = temporaryDirectory();
+    const { open } = opener(directory.path);
+    const store = open();
+    const pushed = (id: number, rank: number) => ({ job: job(id), rank, queuedBy: "signature" });
+    for (let id = 1; id <= 4100; id++) store.savePushedJob(pushed(id, 2));
+    store.savePushedJob(pushed(6, 4));
+    store.close();
+    const again = open();
+    const kept = again.pushedJobs();
+    expect(kept).toHaveLength(4096 - 1);
+    expect(kept.slice(0, 2).map((entry) => entry.job.id)).toEqual([7, 8]);
+    expect(kept.at(-1)).toEqual(pushed(6, 4));
     again.close();
   });
 
