@@ -1,10 +1,9 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import * as z from "zod";
 import { FireteactError } from "../base/errors.ts";
-import { jobKey } from "../core/job-key.ts";
 import type { ForgeScope, Job } from "../core/types.ts";
 import { clean } from "./errors.ts";
-import { attemptOf, jobOf, type Place } from "./gitea/jobs.ts";
+import { jobOf, type Place } from "./gitea/jobs.ts";
 import { GiteaJobSchema } from "./gitea/schemas.ts";
 
 /** What a webhook is about one of our targets' jobs. */
