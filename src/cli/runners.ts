@@ -1,3 +1,4 @@
+import type { JobOutcome } from "../core/types.ts";
 import { actionOf, defineCommand, usage } from "./command.ts";
 import { askDaemon, DAEMON_GROUP, DAEMON_OPTIONS } from "./daemon.ts";
 import { duration, table } from "./render/table.ts";
@@ -18,6 +19,8 @@ interface RunnerAnswer {
   job?: { name?: string; repository?: string };
   result?: string;
   ending?: { reason: string; detail: string };
+  /** What the forge knows of a job that the runner ended under. */
+  job_outcome?: JobOutcome;
 }
 
 interface RunnersResult {
@@ -95,7 +98,7 @@ function closed(list: RunnerAnswer[]): string {
 }
 
 function one(runner: RunnerAnswer): string {
-  const { ending, job } = runner;
+  const { ending, job, job_outcome: outcome } = runner;
   const facts: [string, string | undefined][] = [
     ["runner", runner.id],
     ["in the forge", runner.name],
@@ -105,6 +108,7 @@ function one(runner: RunnerAnswer): string {
     ["job", job === undefined ? undefined : what(runner)],
     ["address", runner.ip_address],
     ["ended by", ending === undefined ? undefined : `${ending.reason}: ${ending.detail}`],
+    ["the forge", outcome === undefined ? undefined : told(outcome)],
   ];
   const head = facts.map(([name, value]) => (value === undefined ? [] : fill(`${name}:`.padEnd(14), value))).flat();
   const times = Object.entries(runner.timeline).sort(([, a], [, b]) => at(a) - at(b));
@@ -119,6 +123,17 @@ function one(runner: RunnerAnswer): string {
 function what({ job, ending }: RunnerAnswer): string {
   if (job !== undefined) return [job.name ?? "a job", job.repository].filter((part) => part !== undefined).join(" of ");
   return ending === undefined ? "" : `(${ending.detail})`;
+}
+
+function told(outcome: JobOutcome): string {
+  switch (outcome.state) {
+    case "failed":
+      return "was told that the job failed, and why";
+    case "over":
+      return `had ended the job already${outcome.result === undefined ? "" : `: ${outcome.result}`}`;
+    case "left":
+      return `was not told: the job waits for the forge's own timer, since ${outcome.detail}`;
+  }
 }
 
 const resultOf = ({ result, ending, status }: RunnerAnswer): string =>

@@ -1,4 +1,5 @@
 import { type Draft, end, remove } from "./draft.ts";
+import { settleJob } from "./job-end.ts";
 import { inWords, isTooOld } from "./limits.ts";
 import { isLive } from "./runner.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
@@ -28,7 +29,7 @@ export function settle(runner: Runner, survey: Survey, draft: Draft): void {
   }
 }
 
-/** Sandbox and registration go independently of each other; when both are gone the record is closed. */
+/** Sandbox and registration go independently of each other, unless a job needs a last word; when both are gone the record is closed. */
 function windDown(runner: Runner, survey: Survey, draft: Draft): void {
   const { sandbox, registration } = runner;
   const sandboxGone = sandbox.phase === "gone" || (sandbox.phase === "none" && draft.isFree(runner, "host"));
@@ -37,6 +38,7 @@ function windDown(runner: Runner, survey: Survey, draft: Draft): void {
   const unregistered = registration.phase === "none" && draft.isFree(runner, "forge");
   const rowGone = registration.phase === "gone" || unregistered || outOfReach;
   if (isLive(runner)) draft.take({ kind: "destroy", runner: runner.id });
+  if (!settleJob(runner, survey, draft)) return;
   // A forge in trouble is left alone; the row waits for it, and holds nothing of the host.
   if ((registration.phase === "pending" || registration.phase === "active") && survey.isTrusted(runner.target)) {
     draft.take({ kind: "deregister", runner: runner.id });

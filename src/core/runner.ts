@@ -3,6 +3,7 @@ import type {
   ClaimedJob,
   EndReason,
   Job,
+  JobOutcome,
   JobResult,
   Phase,
   Runner,
@@ -35,6 +36,8 @@ export type RunnerEvent =
   | { kind: "sandbox-gone" }
   | { kind: "matched"; job: Job }
   | { kind: "ending"; reason: EndReason; detail: string }
+  /** The job that the runner ended under is settled with the forge, or given up. */
+  | { kind: "job-settled"; outcome: JobOutcome }
   | { kind: "kept" };
 
 /**
@@ -120,6 +123,8 @@ export function applyEvent(runner: Runner, event: RunnerEvent, time: { now: numb
       const { reason, detail } = event;
       return runner.ending === undefined ? { ...runner, ending: { reason, detail, since } } : runner;
     }
+    case "job-settled":
+      return runner.outcome === undefined ? { ...runner, outcome: event.outcome } : runner;
     case "kept": {
       if (runner.removal === undefined) return runner;
       const { removal: _, ...kept } = runner;

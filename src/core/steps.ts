@@ -23,6 +23,10 @@ export type Step =
   | { kind: "keep"; runner: string }
   /** Remove the sandbox with everything it wrote. */
   | { kind: "destroy"; runner: string }
+  /** Tell the forge that the job which the runner ended under failed, and why. */
+  | { kind: "fail-job"; runner: string }
+  /** Record that the forge cannot be told so, and why. Changes nothing outside. */
+  | { kind: "leave-job"; runner: string; detail: string }
   /** Delete the registration from the forge. */
   | { kind: "deregister"; runner: string }
   /** Nothing is left: move the record into history. Changes nothing outside. */
@@ -41,8 +45,10 @@ export const LANES: { [K in StepKind]: Lane } = {
   create: "record",
   end: "record",
   keep: "record",
+  "leave-job": "record",
   close: "record",
   register: "forge",
+  "fail-job": "forge",
   deregister: "forge",
   "sweep-row": "forge",
   boot: "host",

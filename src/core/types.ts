@@ -148,6 +148,15 @@ export type AgentState =
 
 export type JobResult = "success" | "failure" | "cancelled" | "skipped";
 
+/** What the forge knows of a job whose runner ended under it. */
+export type JobOutcome =
+  /** It was told that the job failed, and why. */
+  | { state: "failed" }
+  /** It had ended the job before it could be told; without `result` it has forgotten the runner, as after a job's end. */
+  | { state: "over"; result?: JobResult }
+  /** It could not be told: the job runs on there until the forge's own timer ends it. */
+  | { state: "left"; detail: string };
+
 /** What the agent says about the job it runs. */
 export interface ClaimedJob {
   taskId?: number;
@@ -217,6 +226,8 @@ export interface Runner {
   removal?: Ending;
   /** Set once: the runner only winds down from here. */
   ending?: Ending;
+  /** Set once, when the runner ended under a job. */
+  outcome?: JobOutcome;
   timeline: Timeline;
   /** Address of the sandbox as the host sees it, for the API. */
   address?: string;

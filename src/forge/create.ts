@@ -12,6 +12,7 @@ import { createGiteaDialect } from "./gitea/dialect.ts";
 import { createHttp, type RequestReport } from "./http.ts";
 import type { ForgeCapabilities, ForgeTarget } from "./port.ts";
 import { shared } from "./shared.ts";
+import { failTask } from "./task-failure.ts";
 import { DEFAULT_TUNING, type ForgeTuning, type ProxySettings, type TrustSettings } from "./transport.ts";
 
 export interface ForgeTargetOptions extends TrustSettings {
@@ -117,6 +118,7 @@ export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
       const can = await capabilities(signal);
       return await dialects[can.flavour].register(can, request, signal);
     },
+    failTask: (failure, signal) => failTask(http, failure, clock.now(), signal),
     deleteRunner: async (row, signal) => {
       const { dialect } = await able("deletesRunners", signal);
       await dialect.deleteRunner(row, signal);

@@ -1,4 +1,4 @@
-import type { ForgeScope, Job, RunnerRow } from "../core/types.ts";
+import type { ForgeScope, Job, JobOutcome, RunnerRow } from "../core/types.ts";
 
 export type ForgeFlavour = "gitea" | "forgejo";
 
@@ -42,6 +42,15 @@ export interface RegisterRequest {
   handle?: string;
 }
 
+/** A task that ends without its runner, told in the runner's name. */
+export interface TaskFailure {
+  uuid: string;
+  token: string;
+  taskId: number;
+  /** The last lines of its log: why it failed. */
+  lines: string[];
+}
+
 /** What one reading of a list found. */
 export interface Listing<T> {
   items: T[];
@@ -67,6 +76,8 @@ export interface ForgeTarget {
   runners(signal: AbortSignal): Promise<Listing<RunnerRow>>;
   /** Registers one ephemeral runner from the host. The scope's registration token stays inside. */
   register(request: RegisterRequest, signal: AbortSignal): Promise<Registration>;
+  /** Ends a runner's task as failed, unless it has ended already. */
+  failTask(failure: TaskFailure, signal: AbortSignal): Promise<Exclude<JobOutcome, { state: "left" }>>;
   /** Deletes a row; a row that does not exist is success. */
   deleteRunner(row: number, signal: AbortSignal): Promise<void>;
   /** Keeps an idle runner from taking a job; does nothing where the forge cannot. */

@@ -1,13 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Runner } from "../../gen/runner/v1/runner_pb.js";
 import { describe } from "../base/errors.ts";
-import { createRunnerClient, type FetchVia } from "../runner-rpc/client.ts";
+import { createRunnerClient } from "../runner-rpc/client.ts";
 import { rpcProblem } from "../runner-rpc/errors.ts";
-import { header } from "./answers.ts";
 import type { Dialect, DialectContext } from "./dialect.ts";
 import { clean, ForgeError } from "./errors.ts";
 import type { ForgeHttp } from "./http.ts";
 import type { ForgeCapabilities, RegisterRequest } from "./port.ts";
+import { fetchThrough } from "./runner-fetch.ts";
 import { shared } from "./shared.ts";
 
 /** Shown by the forge as the runner's version until its engine declares its own. */
@@ -66,7 +66,8 @@ async function callRegister(
   token: string,
   signal: AbortSignal,
 ): Promise<Runner> {
-  const { runner: client } = createRunnerClient({ baseUrl: http.url, fetchVia: fetchThrough(http, signal) });
+  const fetchVia = fetchThrough(http, { operation: "register", needs: NEEDS, repeatable: false }, signal);
+  const { runner: client } = createRunnerClient({ baseUrl: http.url, fetchVia });
   const { runner } = await client.register(
     { name: request.name, token, labels: request.labels.map(labelName), version: VERSION, ephemeral: true },
     { signal },
@@ -86,34 +87,6 @@ const isSound = (runner: Runner): boolean =>
 /** Only names travel to the forge: `ubuntu:host` is the label `ubuntu`. */
 export function labelName(label: string): string {
   return label.replace(/:(host|docker|lxc)(:.*)?$/, "");
-}
-
-/** Requests of the runner protocol over the target's own connections: proxy, authorities, timeouts, circuit. */
-function fetchThrough(http: ForgeHttp, caller: AbortSignal): FetchVia {
-  return async (url, init) => {
-    const answer = await http.send(
-      {
-        operation: "register",
-        method: "POST",
-        path: url.slice(http.url.length),
-        headers: Object.fromEntries(init.headers),
-        body: init.body,
-        needs: NEEDS,
-        repeatable: false,
-        anonymous: true,
-        contentType: "application/proto",
-        // The protocol's own errors are JSON with a code, whatever their status.
-        accepts: (refusal) => refusal.status >= 400 && /"code"\s*:/.test(refusal.body.toString("utf8", 0, 4000)),
-      },
-      init.signal ?? caller,
-    );
-    const type = header(answer, "content-type") ?? "";
-    return { status: answer.status, headers: new Headers({ "content-type": type }), body: oneChunk(answer.body) };
-  };
-}
-
-async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }
 
 /** What went wrong below the protocol is the cause of the protocol's error, and says more. */

@@ -195,6 +195,10 @@ export function createLoop(deps: LoopDeps): Loop {
       case "keep":
         records.apply(step.runner, { kind: "kept" });
         break;
+      case "leave-job":
+        log.warn({ runner: step.runner, detail: step.detail }, "a job stays with the forge's own timer");
+        records.apply(step.runner, { kind: "job-settled", outcome: { state: "left", detail: step.detail } });
+        break;
       case "close":
         closeRecord(step.runner);
         break;
@@ -267,7 +271,8 @@ export function createLoop(deps: LoopDeps): Loop {
     if (event.kind !== "runner") return;
     if (event.change === "listening") memory = recordSuccess(memory, event.runner.pool);
     // The end of a job may have made others runnable.
-    if (event.change === "job-finished") deps.desired().watchers.get(event.runner.target)?.poke("queue");
+    if (event.change === "job-finished" || event.change === "job-settled")
+      deps.desired().watchers.get(event.runner.target)?.poke("queue");
   });
 
   return {

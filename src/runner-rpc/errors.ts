@@ -9,6 +9,8 @@ export type RpcProblem =
   | "registration-token-refused"
   /** The runner's row is gone, or its credentials are wrong. */
   | "unregistered"
+  /** The log of the task was closed: it takes no more lines. */
+  | "log-closed"
   /** The method or the whole protocol is not there. */
   | "unimplemented"
   | "other";
@@ -19,6 +21,7 @@ export function rpcProblem(error: unknown): RpcProblem {
   if (/runner registration token (not found|has been invalidated)/i.test(text)) return "registration-token-refused";
   if (error.code === Code.Unauthenticated) return "unregistered";
   if (/code = Unauthenticated|unregistered runner|runner has been removed/i.test(text)) return "unregistered";
+  if (/log file has been archived/i.test(text)) return "log-closed";
   if (error.code === Code.Unimplemented) return "unimplemented";
   return "other";
 }

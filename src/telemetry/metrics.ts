@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Registry } from "@prometheus-io/client";
 import { jobOf } from "../core/runner.ts";
-import { PHASES, type Runner } from "../core/types.ts";
+import { type JobResult, PHASES, type Runner } from "../core/types.ts";
 import type { Orchestrator, OrchestratorEvent } from "../orchestrator/port.ts";
 import { defineMetrics, type MetricSet } from "./definitions.ts";
 import { readGauges } from "./gauges.ts";
@@ -89,12 +89,9 @@ function onBoot(metrics: MetricSet, pool: string, { ok, milliseconds }: { ok: bo
 }
 
 function onClosed(metrics: MetricSet, runner: Runner): void {
-  const { pool, timeline, agent, ending } = runner;
+  const { pool, timeline, ending } = runner;
   metrics.ended.inc({ pool, reason: ending?.reason ?? "finished" });
-  // One that ended in the middle of its job has no result of its own; the forge decides.
-  if (jobOf(runner) !== undefined) {
-    metrics.jobs.inc({ pool, result: (agent.phase === "finished" ? agent.result : undefined) ?? "unknown" });
-  }
+  if (jobOf(runner) !== undefined) metrics.jobs.inc({ pool, result: resultOf(runner) ?? "unknown" });
   const between = (from: number | undefined, to: number | undefined, observe: (seconds: number) => void) => {
     if (from !== undefined && to !== undefined) observe(Math.max(to - from, 0) / 1000);
   };
@@ -106,6 +103,13 @@ function onClosed(metrics: MetricSet, runner: Runner): void {
     if (before === undefined) continue;
     between(timeline[before], timeline[phase], (seconds) => metrics.phases.observe({ pool, phase }, seconds));
   }
+}
+
+/** By the agent's word, or where the runner ended under its job, by the forge's. */
+function resultOf({ agent, outcome }: Runner): JobResult | undefined {
+  if (agent.phase === "finished") return agent.result;
+  if (outcome?.state === "failed") return "failure";
+  return outcome?.state === "over" ? outcome.result : undefined;
 }
 
 const outcomeOf = ({ ok }: { ok: boolean }): string => (ok ? "success" : "failure");

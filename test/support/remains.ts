@@ -33,6 +33,13 @@ export function processesBelow(directories: readonly string[]): { pid: number; c
   return found;
 }
 
+/** What runs in sandboxes below a directory: neither their shims nor what keeps their consoles, nor a daemon. */
+export function monitorsBelow(directory: string, daemons: readonly number[]): number[] {
+  return processesBelow([directory])
+    .filter(({ pid, command }) => !daemons.includes(pid) && !/^(?:\/bin\/sh|cat)\b/.test(command))
+    .map(({ pid }) => pid);
+}
+
 /** A process's working directory, with a slash at its end so that it is below itself, and its open files. */
 function openPaths(pid: number): string[] {
   const link = (path: string): string => read(() => readlinkSync(path)) ?? "";

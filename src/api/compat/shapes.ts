@@ -51,7 +51,7 @@ export function runnerShape(runner: Runner) {
 
 /** Everything about one runner: names of repositories and causes of failures are not for everyone. */
 export function runnerDetail(runner: Runner) {
-  const { agent, ending, sandbox } = runner;
+  const { agent, ending, outcome, sandbox } = runner;
   const job = jobOf(runner);
   return {
     ...runnerShape(runner),
@@ -59,6 +59,7 @@ export function runnerDetail(runner: Runner) {
     ...(job === undefined ? {} : { job: { name: job.name, repository: job.repository, run: job.runId } }),
     ...(agent.phase === "finished" && agent.result !== undefined ? { result: agent.result } : {}),
     ...(ending === undefined ? {} : { ending: { reason: ending.reason, detail: ending.detail } }),
+    ...(outcome === undefined ? {} : { job_outcome: outcome }),
     ...(sandbox.phase === "exited" ? { exit: sandbox.exit } : {}),
   };
 }

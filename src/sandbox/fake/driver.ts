@@ -1,9 +1,12 @@
+import { readlinkSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../../base/clock.ts";
+import { ignore } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
+import { kill, processes } from "../../base/process.ts";
 import { readConsole } from "../microvm/console.ts";
 import { createSandboxes } from "../microvm/sandboxes.ts";
 import { createShimLauncher } from "../microvm/shim.ts";
@@ -65,6 +68,7 @@ export function createFakeDriver(deps: FakeDriverDeps): SandboxDriver {
     list: (known) => sandboxes.list(known),
     remove: async (hex, context) => {
       await metadata.stop(hex);
+      endWorkers(pathsOf(hex).work);
       await sandboxes.remove(hex, context);
     },
     dial: (hex, signal) => dialSocket(pathsOf(hex).channel, signal),
@@ -80,6 +84,19 @@ const NO_NETWORK = {
   find: () => Promise.resolve(undefined),
   release: () => Promise.resolve(),
 };
+
+/** An agent that was killed leaves its engine and its job, which have sessions of their own; a machine would not. */
+function endWorkers(work: string): void {
+  for (const { pid } of processes()) if (placeOf(pid).startsWith(work)) kill(pid, "SIGKILL");
+}
+
+function placeOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch (error) {
+    return ignore("ENOENT", "ESRCH", "EACCES")(error) ?? "";
+  }
+}
 
 function dialSocket(path: string, signal: AbortSignal): Promise<Duplex> {
   const { promise, resolve, reject } = Promise.withResolvers<Duplex>();

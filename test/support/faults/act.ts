@@ -2,8 +2,11 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { isOurs, newHex, runnerName } from "../../../src/base/names.ts";
+import { kill } from "../../../src/base/process.ts";
+import type { AttemptView } from "../../../src/forge-simulator/handle.ts";
 import { createRunnerClient } from "../../../src/runner-rpc/client.ts";
 import type { Daemon, Host, RunnerView } from "../host.ts";
+import { monitorsBelow } from "../remains.ts";
 import { runMark } from "./prover.ts";
 
 /** What a scenario can do. While its daemon may die at any moment, whatever waits for it is over when it did. */
@@ -17,6 +20,10 @@ export interface Act {
   runner(what: string, holds: (runner: RunnerView) => boolean): Promise<RunnerView | undefined>;
   /** Asks the API for something; nothing happens when the daemon has died. */
   call(method: string, path: string): Promise<void>;
+  /** The first attempt of a job, as the forge has it. */
+  attempt(job: string): AttemptView | undefined;
+  /** Kills the agent in the sandbox that has the job, and with it the sandbox. */
+  killSandbox(job: string): void;
   /** Kills the daemon and starts another, without what the first one knew. */
   startWithoutStore(): Promise<void>;
   /** Registers a runner that no daemon made, with an id of this host or of another. */
@@ -47,7 +54,14 @@ export function actOn(
   const dead = () => mayDie() && daemon().ended();
   const until: Act["until"] = (expected, condition) => host.until(expected, async () => dead() || (await condition()));
   const foreign: string[] = [];
+  const attempt: Act["attempt"] = (job) => host.forge.jobs().find(({ key }) => key === job)?.attempts[0];
   return {
+    attempt,
+    killSandbox: (job) => {
+      const hex = attempt(job)?.runner.name.slice(-24);
+      if (hex === undefined) throw new Error(`no runner has the job ${job}`);
+      for (const pid of monitorsBelow(join(host.places.run, "sandboxes", hex), host.daemons())) kill(pid, "SIGKILL");
+    },
     host,
     foreign,
     push: async (jobs, labels = ["linux"]) => {

@@ -44,6 +44,8 @@ export async function runCourse(course: Course): Promise<Outcome> {
   const { scenario, kills } = course;
   const minIdle = scenario.minIdle ?? 0;
   await using host = await openHost({
+    // Looked at only when a scenario asks for it.
+    forge: { timers: { zombieMs: 1, checkEveryMs: 3_600_000 } },
     command: (config) => [course.program, config, ordersFile(host), host.places.state, host.places.run],
     config: {
       pools: [{ ...FAKE_POOL, maxRunners: 4, minIdle }],
@@ -107,6 +109,7 @@ export async function runCourse(course: Course): Promise<Outcome> {
         if (daemon.ended() && !(await goOn())) throw new Error("the daemon ended by itself");
         const others = host.forge.jobs().filter(({ key }) => key !== "held");
         const over = others.length > 0 && others.every(({ status }) => isOver(status));
+        scenario.goOn?.(act);
         if (killed > 0 || over || performance.now() - since > PATIENCE) release(host);
         return await isAtRest(host, daemon, minIdle, act);
       },

@@ -9,8 +9,8 @@ export interface Finding {
   what: string;
 }
 
-/** How each job has to end, by its name; `success` where it says nothing. */
-export type Expected = Readonly<Record<string, JobStatus>>;
+/** How each job has to end, by its name; `success` where it says nothing, `timed-out` for a failure by the forge's timer. */
+export type Expected = Readonly<Record<string, JobStatus | "timed-out">>;
 
 /** Written by each job once, so that the forge's log tells how often it ran. */
 export const runMark = (job: string): string => `this is the one run of ${job}`;
@@ -18,15 +18,16 @@ export const runMark = (job: string): string => `this is the one run of ${job}`;
 /** Looks at the forge's own records of jobs: each ended as it should, after one attempt, by the word of its runner. */
 export function proveJobs(forge: ForgeSimulator, expected: Expected): Finding[] {
   return forge.jobs().flatMap(({ key, status, attempts }) => {
-    const wanted = expected[key] ?? "success";
+    const timedOut = expected[key] === "timed-out";
+    const wanted = timedOut ? "failure" : (expected[key] ?? "success");
     const found: string[] = [];
     if (status !== wanted) found.push(`is ${status} and not ${wanted}`);
     const tries = attempts.map(({ runner, status, endedBy }) => `${runner.name}: ${status}, ended by ${endedBy}`);
     const cancelled = wanted === "cancelled";
     if (cancelled ? attempts.length > 1 : attempts.length !== 1) {
       found.push(`had ${attempts.length} attempts (${tries.join("; ")})`);
-    } else if (!cancelled && attempts[0]?.endedBy !== "runner")
-      found.push(`was not ended by its runner (${tries.join()})`);
+    } else if (!cancelled && attempts[0]?.endedBy !== (timedOut ? "zombie" : "runner"))
+      found.push(`was not ended by ${timedOut ? "the forge's timer" : "its runner"} (${tries.join()})`);
     const runs = attempts.flatMap(({ log }) => log).filter(({ content }) => content.endsWith(runMark(key))).length;
     if (runs > 1 || (wanted === "success" && runs === 0)) found.push(`ran ${runs} times by its log`);
     return found.map((what) => ({ kind: "job" as const, what: `job ${key} ${what}` }));

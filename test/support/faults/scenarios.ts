@@ -11,6 +11,10 @@ export interface Scenario {
   prepare?(act: Act): Promise<void>;
   /** Makes the step happen; the daemon may die at any moment of it. */
   provoke(act: Act): Promise<void>;
+  /** Again and again from then on, until everything is done. */
+  goOn?(act: Act): void;
+  /** What it expects is not to be had of a daemon whose store was lost. */
+  needsStore?: boolean;
 }
 
 const FETCH = "POST /api/actions/runner.v1.RunnerService/FetchTask";
@@ -48,6 +52,40 @@ const arrival: Scenario = {
   provoke: (act) => removal.provoke(act),
 };
 
+const death: Scenario = {
+  title: "a sandbox dies under its job",
+  expected: { doomed: "failure" },
+  needsStore: true,
+  prepare: async (act) => {
+    await act.push({ doomed: 600 });
+    await act.until("it runs", () => act.attempt("doomed")?.log.some(({ content }) => content !== "") ?? false);
+  },
+  provoke: async (act) => act.killSandbox("doomed"),
+};
+
+/** The reply to its first question for a job is lost: the forge shows the job as running, and its engine knows of none. */
+const unheard: Scenario = {
+  title: "a sandbox dies that does not know of its job",
+  expected: { unheard: "timed-out" },
+  needsStore: true,
+  prepare: async (act) => {
+    act.host.forge.faults.add({ match: FETCH, fault: { kind: "drop-reply" }, times: 1 });
+    await act.push({ unheard: 600 });
+    await act.until("the forge gave it out", () => act.attempt("unheard") !== undefined);
+    const reads = () => act.host.forge.requests.counts()["GET /api/v1/admin/actions/jobs"] ?? 0;
+    const before = reads();
+    await act.until("the daemon has read so", () => reads() > before + 1);
+  },
+  provoke: async (act) => act.killSandbox("unheard"),
+  goOn: (act) => {
+    const { host } = act;
+    const row = act.attempt("unheard")?.runner.name;
+    const others = host.forge.jobs().filter(({ key }) => key !== "unheard");
+    const isLast = others.every(({ status }) => status !== "running") && others.length > 0;
+    if (isLast && host.forge.runners("existing").every(({ name }) => name !== row)) host.forge.runTimers();
+  },
+};
+
 const straySandbox: Scenario = {
   title: "the store is lost, and with it all knowledge of a warm sandbox",
   minIdle: 1,
@@ -76,6 +114,8 @@ export const SCENARIOS: { [K in StepKind]: Scenario } = {
   withdraw: jobs,
   end: jobs,
   destroy: jobs,
+  "fail-job": death,
+  "leave-job": unheard,
   deregister: jobs,
   close: jobs,
   drain: removal,
@@ -85,4 +125,6 @@ export const SCENARIOS: { [K in StepKind]: Scenario } = {
 };
 
 /** Each once. */
-export const ALL_SCENARIOS: readonly Scenario[] = [...new Set([jobs, warm, removal, arrival, straySandbox, strayRow])];
+export const ALL_SCENARIOS: readonly Scenario[] = [
+  ...new Set([jobs, warm, removal, arrival, death, unheard, straySandbox, strayRow]),
+];

@@ -35,7 +35,7 @@ export function courseOf(seed: number): Omit<Course, "program"> & { title: strin
   const troubles = random() < 0.5 ? [] : Array.from({ length: upTo(3) }, () => pick(TROUBLES));
   const kills = Array.from({ length: upTo(3) }, (): Kill & { storeLost: boolean } => ({
     ...(random() < 0.5 ? { hit: upTo(PASSES) } : { ...pick(ALL_POINTS), hit: upTo(2) }),
-    storeLost: random() < 0.25,
+    storeLost: random() < 0.25 && scenario.needsStore !== true,
   }));
   return {
     title: [

@@ -19,6 +19,10 @@ export interface EngineScript {
   neverReports?: boolean;
   /** Gets credentials and does nothing with them. */
   neverListens?: boolean;
+  /** Tells the forge of its job's end, but nobody here. */
+  endsUnheard?: boolean;
+  /** Says that it has a job, but not which. */
+  withholdsTask?: boolean;
   /** Asks for jobs and answers no drain until this says so. */
   deaf?: () => boolean;
 }
@@ -52,9 +56,10 @@ export async function runScriptedEngine(
       await sleep(script.fetchInterval, undefined, { signal });
       continue;
     }
-    hooks.report({ kind: "assigned", taskId: Number(task.id) });
+    hooks.report({ kind: "assigned", ...(script.withholdsTask === true ? {} : { taskId: Number(task.id) }) });
     hooks.report({ kind: "first-step" });
     const cancelled = await work(task.id);
+    if (script.endsUnheard === true) return;
     hooks.report({ kind: "job-finished", result: cancelled ? "cancelled" : "success" });
     hooks.report({ kind: "engine-exited", code: 0 });
     return;

@@ -140,7 +140,7 @@ export const warm = (id: number, over: Partial<Runner> = {}, now = NOW): Runner 
 export const ready = (id: number, over: Partial<Runner> = {}, now = NOW): Runner =>
   after(fresh(id, over), [...registered(id), ...booted, ...listening], now);
 export const busy = (id: number, over: Partial<Runner> = {}, now = NOW): Runner =>
-  after(ready(id, over, now), [{ kind: "assigned", job: { name: "something" } }], now);
+  after(ready(id, over, now), [{ kind: "assigned", job: { name: "something", taskId: 700 + id } }], now);
 export const ending = (runner: Runner, now = NOW): Runner =>
   after(runner, [{ kind: "ending", reason: "scale-down", detail: "not needed" }], now);
 

@@ -64,6 +64,9 @@ export function createWorld(options: WorldOptions) {
   let straysRead = 0;
   /** A guest with a job was destroyed for this reason. */
   const killed: Runner[] = [];
+  /** Names of the rows whose jobs the forge's own timer ended: nobody told it anything. */
+  const expired: string[] = [];
+  const names = new Map<number, string>();
 
   const apply = (id: string, ...events: RunnerEvent[]) => {
     for (const event of events) {
@@ -80,6 +83,7 @@ export function createWorld(options: WorldOptions) {
     records,
     closed,
     killed,
+    expired,
     inFlight,
     view,
     now: () => now,
@@ -111,7 +115,9 @@ export function createWorld(options: WorldOptions) {
         else if (step.kind === "create") records.set(step.runner.id, step.runner);
         else if (step.kind === "end") apply(step.runner, { kind: "ending", reason: step.reason, detail: step.detail });
         else if (step.kind === "keep") apply(step.runner, { kind: "kept" });
-        else if (step.kind === "close") {
+        else if (step.kind === "leave-job") {
+          apply(step.runner, { kind: "job-settled", outcome: { state: "left", detail: step.detail } });
+        } else if (step.kind === "close") {
           closed.push(...[records.get(step.runner)].filter((runner) => runner !== undefined));
           records.delete(step.runner);
         }
@@ -204,6 +210,17 @@ export function createWorld(options: WorldOptions) {
     release: () => {
       for (const found of jobs) if (found.row === FOREIGN) found.state = "done";
     },
+    /** The forge's timer: it gives up the jobs of which it hears nothing. Says whether there were any. */
+    expire: (): boolean => {
+      const before = expired.length;
+      const working = new Set([...guests.values()].map(({ phase, row }) => (phase === "busy" ? row : undefined)));
+      for (const found of jobs) {
+        if (found.state !== "running" || found.row === undefined || working.has(found.row)) continue;
+        expired.push(names.get(found.row) ?? "");
+        endJob(found.row);
+      }
+      return expired.length > before;
+    },
     pause: (index: number, paused: boolean) => {
       const view = at(pools, index);
       if (view !== undefined) view.paused = paused;
@@ -262,6 +279,7 @@ export function createWorld(options: WorldOptions) {
         for (const { row, name } of rows.values()) if (name === runner.name) rows.delete(row);
         const row = serial++;
         const bound = runner.handle === undefined ? {} : { handle: runner.handle };
+        names.set(row, runner.name);
         rows.set(row, {
           target: T,
           row,
@@ -272,6 +290,17 @@ export function createWorld(options: WorldOptions) {
           ...bound,
         });
         return [{ kind: "registered", row, uuid: `uuid-${row}` }];
+      }
+      case "fail-job": {
+        const { registration } = runner;
+        const found = jobs.find(
+          ({ state, row }) => state === "running" && registration.phase === "active" && row === registration.row,
+        );
+        if (found?.row === undefined || !rows.has(found.row)) {
+          return [{ kind: "job-settled", outcome: { state: "over" } }];
+        }
+        endJob(found.row);
+        return [{ kind: "job-settled", outcome: { state: "failed" } }];
       }
       case "deregister":
         for (const { row, name } of rows.values()) if (name === runner.name) rows.delete(row);
@@ -301,25 +330,25 @@ export function createWorld(options: WorldOptions) {
       case "destroy":
         if (guest?.phase === "busy") {
           killed.push(runner);
-          lose(guest);
         }
         guests.delete(runner.hex);
         return [{ kind: "sandbox-gone" }];
       case "create":
       case "end":
       case "keep":
+      case "leave-job":
       case "close":
         return [];
     }
   }
 
-  /** The job of a guest that died: the forge gives it up in the end. */
-  function lose(guest: Guest) {
-    for (const found of jobs) if (found.state === "running" && found.row === guest.row) found.state = "done";
+  /** With its end the forge deletes the row. */
+  function endJob(row: number) {
+    for (const found of jobs) if (found.state === "running" && found.row === row) found.state = "done";
+    rows.delete(row);
   }
 
   function exit(guest: Guest, code: number) {
-    if (guest.phase === "busy") lose(guest);
     guest.phase = "exited";
     guest.said.push({ kind: "sandbox-exited", exit: { code, signal: null, at: WALL } });
   }
@@ -336,8 +365,7 @@ export function createWorld(options: WorldOptions) {
     else if (guest.phase === "listening" && guest.drainAsked) say("drained", { kind: "drained" });
     else if (guest.phase === "listening" && !guest.deaf) fetchTask(guest);
     else if (guest.phase === "busy") {
-      lose(guest);
-      rows.delete(guest.row ?? 0);
+      endJob(guest.row ?? 0);
       guest.said.push({ kind: "job-finished", result: "success" });
       exit(guest, 0);
     }
@@ -356,7 +384,7 @@ export function createWorld(options: WorldOptions) {
     found.row = row.row;
     row.used = true;
     guest.phase = "busy";
-    guest.said.push({ kind: "assigned", job: { name: found.job.name } });
+    guest.said.push({ kind: "assigned", job: { name: found.job.name, taskId: found.job.id } });
   }
 }
 

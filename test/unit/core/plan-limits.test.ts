@@ -146,7 +146,7 @@ describe("limits", () => {
 
   it("keeps the reason of an end that was decided before", () => {
     const output = planned({ runners: [ending(busy(1, own))], now: NOW + short.job });
-    expect(shown(output.steps)).toEqual(["destroy 1", "deregister 1"]);
+    expect(shown(output.steps)).toEqual(["destroy 1"]);
   });
 
   it("prefers the end that happened to a limit that was reached", () => {

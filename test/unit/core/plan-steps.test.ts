@@ -180,7 +180,7 @@ describe("winding down", () => {
   it.each<Row>([
     {
       what: "of a forge that the configuration names no more: its row is out of reach",
-      given: { runners: [after(ending(busy(1)), [{ kind: "sandbox-gone" }])], forges: {} },
+      given: { runners: [after(ending(ready(1)), [{ kind: "sandbox-gone" }])], forges: {} },
       expected: ["close 1"],
     },
     {

@@ -85,6 +85,7 @@ describe("the plan in a world that does what it likes", () => {
         for (const each of acts) perform(world, each);
         calmDown(world);
         expect(world.jobs.filter(({ state }) => state !== "done")).toEqual([]);
+        jobsSettled(world);
         restOnly(world, kind.listsQueue);
       }),
       { numRuns: 100 },
@@ -100,6 +101,7 @@ describe("the plan in a world that does what it likes", () => {
         expect([...world.records.keys()]).toEqual([]);
         expect([...world.guests.keys()]).toEqual([]);
         expect([...world.rows.keys()]).toEqual([]);
+        jobsSettled(world);
       }),
       { numRuns: 60 },
     );
@@ -221,6 +223,7 @@ function calmDown(world: World, mode: "run" | "drain" = "run"): void {
     }
     for (let count = 0; count < 50; count++) world.deliver(0);
     if (busy || moved) world.pass(SECOND);
+    else if (world.expire()) world.pass(SECOND);
     else if (wakeAt === undefined) return;
     else if (isAtRest(world)) return;
     else world.pass(Math.min(Math.max(wakeAt - world.now(), SECOND), MINUTE));
@@ -241,6 +244,19 @@ function isAtRest(world: World): boolean {
         world.now() - agent.since > rested,
     )
   );
+}
+
+/** Of every job whose runner ended under it the forge was told, or the record says that and why it was not. */
+function jobsSettled(world: World): void {
+  for (const { agent, ending, outcome } of world.closed) {
+    if (agent.phase !== "busy" || ending?.reason === "finished" || ending?.reason === "cancelled-by-forge") continue;
+    expect(outcome, JSON.stringify(ending)).toBeDefined();
+  }
+  for (const name of world.expired) {
+    const runner = world.closed.find((closed) => closed.name === name);
+    // What nobody heard of a guest before it died is known to none.
+    if (runner?.agent.phase === "busy") expect(runner.outcome).toMatchObject({ state: "left" });
+  }
 }
 
 /** What is left is the minimum, and nothing of anything else. */

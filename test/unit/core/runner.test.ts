@@ -108,7 +108,7 @@ describe("events", () => {
     expect(after(busy(1), [{ kind: "job-finished", result: "failure" }]).agent).toEqual({
       phase: "finished",
       since: NOW,
-      job: { name: "something" },
+      job: { name: "something", taskId: 701 },
       result: "failure",
     });
     expect(after(ready(1), [{ kind: "job-finished" }]).agent).toMatchObject({ job: {} });

@@ -59,6 +59,7 @@ function watch() {
       return lists.runners();
     },
     register: unused,
+    failTask: unused,
     deleteRunner: unused,
     disableRunner: unused,
     close: async () => {},
