@@ -147,7 +147,7 @@ function removeIfEmpty(directory: string): void {
   try {
     rmdirSync(directory);
   } catch (error) {
-    ignore("ENOENT", "EBUSY", "ENOTEMPTY", "EROFS", "EACCES")(error);
+    ignore("ENOENT", "ENOTDIR", "EBUSY", "ENOTEMPTY", "EROFS", "EACCES")(error);
   }
 }
 
@@ -155,7 +155,7 @@ function namesIn(directory: string): string[] {
   try {
     return readdirSync(directory);
   } catch (error) {
-    return ignore("ENOENT")(error) ?? [];
+    return ignore("ENOENT", "ENOTDIR")(error) ?? [];
   }
 }
 
