@@ -7,7 +7,7 @@ import { advance } from "./progress.ts";
 import type { Room } from "./room.ts";
 import { isOutdated } from "./supply.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
-import type { Job, Pool, Runner } from "./types.ts";
+import type { Pool, Runner } from "./types.ts";
 
 /** A pool after its jobs were given out. */
 export interface Census {
@@ -54,10 +54,10 @@ export function takeCensus(
 }
 
 /** Records a new runner and begins its way in the same plan. */
-export function create(pool: Pool, job: Job | undefined, survey: Survey, draft: Draft): Runner {
-  const runner = newRunner(pool, job, survey.input);
+export function create(pool: Pool, job: WaitingJob | undefined, survey: Survey, draft: Draft): Runner {
+  const runner = newRunner(pool, job?.sightings.get(pool.target), survey.input);
   draft.take({ kind: "create", runner });
-  advance(runner, undefined, survey, draft);
+  advance(runner, job, survey, draft);
   return runner;
 }
 

@@ -63,7 +63,7 @@ function scale(survey: Survey, draft: Draft): WaitReason[] {
   for (const [job, fate] of fates) {
     if (fate.kind !== "given") continue;
     const { pool } = fate.pool;
-    created.set(job, create(pool, job.sightings.get(pool.target), survey, draft));
+    created.set(job, create(pool, job, survey, draft));
   }
   for (const census of takeCensus(fates, supply.avail, matches, survey, draft)) {
     fillUp(census, room, survey, draft);

@@ -87,7 +87,7 @@ function advanceRegistration(runner: Runner, job: WaitingJob | undefined, survey
   const sighting = job?.sightings.get(runner.target);
   if (sighting !== undefined && sighting.key !== runner.jobKey) {
     draft.take({ kind: "register", runner: runner.id, job: sighting });
-  } else if (runner.jobKey !== undefined || survey.view(runner.target)?.listsQueue === false) {
+  } else if (sighting !== undefined || survey.view(runner.target)?.listsQueue === false) {
     draft.take({ kind: "register", runner: runner.id });
   }
 }

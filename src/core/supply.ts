@@ -116,7 +116,10 @@ function isBetter(runner: Runner, group: Group, best: { runner: Runner; group: G
 
 const AGENT_NEARNESS: Partial<Record<AgentState["phase"], number>> = { listening: 6, starting: 4, up: 2 };
 
-/** How near a runner is to taking a job: in the forge's eyes a listening one takes it, whatever we would prefer. */
+/**
+ * How near a runner is to taking a job: in the forge's eyes a listening one takes it, whatever we would prefer. One that
+ * is registered takes some job in any case, so another is not registered for it.
+ */
 function nearness(runner: Runner): number {
-  return (AGENT_NEARNESS[runner.agent.phase] ?? 0) + (runner.registration.phase === "none" ? 0 : 1);
+  return (AGENT_NEARNESS[runner.agent.phase] ?? 0) + (runner.registration.phase === "none" ? 0 : 3);
 }

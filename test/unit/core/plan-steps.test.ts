@@ -65,6 +65,16 @@ describe("the way of a runner to its job", () => {
       expected: ["boot 1", "register 1"],
     },
     {
+      what: "recorded for a job that waits no more: not registered, since it would take any job",
+      given: { runners: [fresh(1, forJob)], pools: [poolView({ minIdle: 1 })] },
+      expected: ["boot 1"],
+    },
+    {
+      what: "warm, and another that boots is registered for the job already: not registered too",
+      given: { runners: [warm(1), booting(2)], jobs: [job(1)] },
+      expected: ["give 2"],
+    },
+    {
       what: "a registration and a boot that a process began and never ended are carried on",
       given: {
         runners: [after(fresh(1, forJob), [{ kind: "register-asked" }, { kind: "boot-asked" }])],
