@@ -105,7 +105,7 @@ export function remove(draft: Draft, runner: Runner, cause: Cause): boolean {
     return draft.leaving.has(runner.id);
   }
   const { phase } = runner.agent;
-  const hears = phase === "up" || phase === "starting" || phase === "listening";
+  const hears = runner.sandbox.phase === "running" && (phase === "up" || phase === "starting" || phase === "listening");
   if (!hears || !draft.take({ kind: "drain", runner: runner.id, reason: cause.reason, detail: cause.detail }))
     return false;
   draft.memory.asked[runner.id] = draft.now;

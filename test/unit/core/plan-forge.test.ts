@@ -343,6 +343,19 @@ describe("a sandbox that ended while nobody listened", () => {
   it.each<Row>([
     { what: "waits for the forge's word", given: { runners: [unwatched], forges: unread }, expected: [] },
     {
+      what: "is not asked to drain, though somebody wants it gone",
+      given: {
+        runners: [
+          after(ready(1), [
+            { kind: "removal-asked", reason: "forced", detail: "an operator ended it" },
+            { kind: "sandbox-exited", exit: { code: 0, signal: null, at: 0, unwatched: true } },
+          ]),
+        ],
+        forges: unread,
+      },
+      expected: [],
+    },
+    {
       what: "had finished its job when its row is gone",
       given: { runners: [unwatched], forges: { [T]: forge({ rows: [], rowsRead: 1 }) } },
       expected: ["end 1 finished"],
