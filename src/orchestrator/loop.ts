@@ -222,6 +222,7 @@ export function createLoop(deps: LoopDeps): Loop {
       .then(
         () => {
           memory = recordRetry(memory, step, undefined, clock.uptime());
+          forget(step);
         },
         (error: unknown) => failed(step, key, error),
       )
@@ -229,6 +230,12 @@ export function createLoop(deps: LoopDeps): Loop {
         inFlight.delete(key);
         wake();
       });
+  };
+
+  /** What was swept away is not seen again before the host or the forge is looked at the next time. */
+  const forget = (step: Step) => {
+    if (step.kind === "sweep-sandbox") strays = strays.filter(({ hex }) => hex !== step.hex);
+    if (step.kind === "sweep-row") deps.desired().watchers.get(step.target)?.forget(step.row);
   };
 
   const failed = (step: Outside, key: string, error: unknown) => {

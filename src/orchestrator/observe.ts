@@ -39,6 +39,8 @@ export interface ForgeWatcher {
   observe(job: Omit<Job, "since" | "at">, gone: boolean): void;
   /** Reads the queue now instead of at the next turn, and the rows with it where asked. */
   poke(what?: "queue" | "all"): void;
+  /** A row was deleted: it is shown no more, unless another read still finds it. */
+  forget(row: number): void;
   stop(): Promise<void>;
 }
 
@@ -221,6 +223,9 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     poke: (what = "all") => {
       if (what === "all") round = 0;
       turn("asked");
+    },
+    forget: (row) => {
+      if (view.rows !== undefined) view.rows = view.rows.filter((each) => each.row !== row);
     },
     stop: async () => {
       abort.abort();

@@ -132,6 +132,8 @@ describe("an orchestrator that is started again", () => {
     await eventually("two others are warm", () => warm().length === 2);
     await eventually("and the first are gone", () => world.scripted.running() === 2);
     expect(warm().some((runner) => before.includes(runner.hex))).toBe(false);
+    const removed = world.lines.filter(({ msg }) => msg.includes("removed a sandbox")).map(({ sandbox }) => sandbox);
+    expect(removed.toSorted()).toEqual(before.toSorted());
   });
 
   it("of which another forge runs the jobs that are left ends them, and keeps no record for ever", async () => {
