@@ -231,6 +231,8 @@ export interface Runner {
   timeline: Timeline;
   /** Address of the sandbox as the host sees it, for the API. */
   address?: string;
+  /** Its record was lost and made again: nobody knows the secret of its registration any more. */
+  secretLost?: true;
   /** How many of the agent's numbered events are recorded; the channel goes on there after a restart. */
   heard?: number;
 }

@@ -8,7 +8,10 @@ import type { Job, Runner } from "./types.ts";
 /** Why a runner has to end now, whatever the demand is; undefined while it may go on. */
 export function verdict(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
   return (
-    endedByItself(runner, survey, draft) ?? lostInForge(runner, survey, draft) ?? reachedLimit(runner, survey, draft)
+    endedByItself(runner, survey, draft) ??
+    lostInForge(runner, survey, draft) ??
+    withoutSecret(runner, survey, draft) ??
+    reachedLimit(runner, survey, draft)
   );
 }
 
@@ -51,6 +54,18 @@ function endedUnheard(runner: Runner, survey: Survey, draft: Draft): Cause | und
   }
   if (survey.hasRow(target, registration.row)) return exited;
   return { reason: "finished", detail: "its job ended while the orchestrator was away" };
+}
+
+/** How long an agent's story takes when it is told again, at most. */
+const STORY = 3_000;
+
+/** Its agent waits for credentials that nobody knows any more: no job can come to it. */
+function withoutSecret(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
+  if (runner.secretLost !== true || runner.agent.phase !== "up" || survey.holdsJob(runner)) return undefined;
+  const told = runner.agent.since + STORY;
+  if (draft.now >= told) return { reason: "orphaned", detail: "its credentials were lost with its record" };
+  draft.wake(told);
+  return undefined;
 }
 
 function engineFailure(code: number | undefined): string {

@@ -10,7 +10,7 @@ export interface Stray extends SandboxInfo {
 /**
  * The record of a sandbox that lives although its record was lost, made again from what the host and the forge say. Its
  * agent tells its story again from the beginning. The runner's secret is lost, but a job that runs has no need of it; a
- * runner that had not got it yet ends at its limit.
+ * runner that had not got it yet is told apart by its agent's story, and ends.
  *
  * Undefined where the sandbox is fit only for removal: it ended, no runner of the forge is its own, or its pool is gone.
  */
@@ -44,6 +44,7 @@ export function rebuild(
     agent: { phase: "silent" },
     credentials: "given",
     given: { since: now },
+    secretLost: true,
     timeline: { started: time.at - (now - startedAt) },
     ...(stray.address === undefined ? {} : { address: stray.address }),
   };

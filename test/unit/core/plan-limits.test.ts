@@ -55,6 +55,18 @@ const ROWS: Row[] = [
     step: "end 1 ready-timeout",
   },
   {
+    what: "orphaned: it waits for credentials that were lost with its record",
+    runner: after(booting(1, { ...own, secretLost: true }), given),
+    at: 3 * SECOND,
+    step: "end 1 orphaned",
+  },
+  {
+    what: "ready: the engine never listens, whoever knows the credentials that it was given",
+    runner: after(after(booting(1, { ...own, secretLost: true }), given), [{ kind: "engine-starting" }]),
+    at: short.ready,
+    step: "end 1 ready-timeout",
+  },
+  {
     what: "ready: the engine never listens",
     runner: after(after(booting(1, own), given), [{ kind: "engine-starting" }], NOW + SECOND),
     at: SECOND + short.ready,

@@ -35,6 +35,7 @@ describe("a record that was lost", () => {
       agent: { phase: "silent" },
       credentials: "given",
       given: { since: NOW },
+      secretLost: true,
       timeline: { started: WALL - 60_000 },
       address: "10.0.0.9",
     });
