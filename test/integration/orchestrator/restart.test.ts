@@ -132,7 +132,9 @@ describe("an orchestrator that is started again", () => {
     await eventually("two others are warm", () => warm().length === 2);
     await eventually("and the first are gone", () => world.scripted.running() === 2);
     expect(warm().some((runner) => before.includes(runner.hex))).toBe(false);
-    const removed = world.lines.filter(({ msg }) => msg.includes("removed a sandbox")).map(({ sandbox }) => sandbox);
+    const removed = world.lines.flatMap(({ msg, sandbox }) =>
+      msg.includes("removed a sandbox") ? String(sandbox) : [],
+    );
     expect(removed.toSorted()).toEqual(before.toSorted());
   });
 
