@@ -37,7 +37,7 @@ const HOUSEKEEPING = 500;
 /** A scenario that should have brought the death about by now goes on without it. */
 const PATIENCE = 20_000;
 /** Everything is done by then, or never. */
-const DEADLINE = 90_000;
+const DEADLINE = 120_000;
 
 /** Runs it to its end, and looks at what is left. Throws only where the world itself does not work. */
 export async function runCourse(course: Course): Promise<Outcome> {
@@ -51,7 +51,7 @@ export async function runCourse(course: Course): Promise<Outcome> {
       pools: [{ ...FAKE_POOL, maxRunners: 4, minIdle }],
       shutdown: "drain",
       drainTimeout: "60s",
-      limits: { boot: "20s", ready: "10s", idle: "5s" },
+      limits: { boot: "20s", ready: "20s", idle: "5s" },
     },
   });
   const paths = { armed: join(host.directory, "armed"), trace: join(host.directory, "trace") };
