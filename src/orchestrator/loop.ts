@@ -58,7 +58,7 @@ const AFTER_FAILURE = 1_000;
 /** What comes within this time, one turn of the event loop after the other, is planned for together. */
 const JOIN_WAKES = 10;
 /** The forge is asked when nothing else is to do, but no later than this. */
-const FORGE_WAITS = 50;
+const FORGE_WAITS = 100;
 const FORGE_STEPS_A_TURN = 8;
 
 export interface Loop extends Orchestrator {

@@ -16,6 +16,8 @@ export interface Records {
    * is as it was before and nobody hears of it.
    */
   together<T>(work: () => T): T;
+  /** The same, in one transaction with whatever else of this turn of the event loop; settles when it is stored or failed. */
+  soon(work: () => void): Promise<void>;
   add(runner: Runner): void;
   /** Applies events and saves the result; undefined when the runner is not known any more. */
   apply(id: string, ...events: RunnerEvent[]): Runner | undefined;
@@ -104,6 +106,27 @@ export function createRecords(deps: { store: Store; clock: Clock; log: Logger })
     return result;
   };
 
+  const queued: { work: () => void; done: PromiseWithResolvers<void> }[] = [];
+  const storeQueued = () => {
+    const entries = queued.splice(0);
+    try {
+      together(() => {
+        for (const { work } of entries) work();
+      });
+      for (const { done } of entries) done.resolve();
+    } catch {
+      // Each on its own, so that one that cannot be stored fails alone.
+      for (const { work, done } of entries) {
+        try {
+          together(work);
+          done.resolve();
+        } catch (error) {
+          done.reject(error);
+        }
+      }
+    }
+  };
+
   const tell = (event: OrchestratorEvent) => {
     if (group === undefined) emit(event);
     else group.events.push(event);
@@ -135,6 +158,11 @@ export function createRecords(deps: { store: Store; clock: Clock; log: Logger })
     all: () => [...runners.values()],
     byHex: (hex) => runners.get(hexes.get(hex) ?? ""),
     together,
+    soon: (work) => {
+      const done = Promise.withResolvers<void>();
+      if (queued.push({ work, done }) === 1) setImmediate(storeQueued);
+      return done.promise;
+    },
     add: (runner) =>
       together(() => {
         set(runner.id, runner);

@@ -1,25 +1,33 @@
 /**
  * Joins calls that come close together: `work` runs once a whole turn of the event loop has brought no further call, and
  * at the latest `most` milliseconds after the first one. What waits in the sockets is taken in meanwhile, so that a burst
- * costs one run and not one each; a single call waits for a turn, well under a millisecond.
+ * costs one run and not one each; a single call waits for a turn, well under a millisecond. Never runs within a call.
  */
 export function joinCalls(work: () => void, most: number): () => void {
   let first: number | undefined;
+  let next: NodeJS.Immediate | undefined;
   let isQuiet = false;
+  const run = () => {
+    if (first === undefined) return;
+    first = undefined;
+    clearImmediate(next);
+    work();
+  };
+  const isDue = () => first !== undefined && performance.now() - first >= most;
   const look = () => {
-    if (isQuiet || performance.now() - (first ?? 0) >= most) {
-      first = undefined;
-      work();
-    } else {
-      isQuiet = true;
-      setImmediate(look);
-    }
+    if (isQuiet || isDue()) return run();
+    isQuiet = true;
+    next = setImmediate(look);
   };
   return () => {
     isQuiet = false;
-    if (first !== undefined) return;
-    first = performance.now();
-    setImmediate(look);
+    if (first === undefined) {
+      first = performance.now();
+      next = setImmediate(look);
+    } else if (isDue()) {
+      // One turn may bring everything that has arrived in a long time.
+      queueMicrotask(run);
+    }
   };
 }
 

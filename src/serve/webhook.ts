@@ -1,6 +1,6 @@
 import type { WebhookAnswer } from "../api/port.ts";
 import type { Logger } from "../base/log.ts";
-import { openSecret } from "../config/secret.ts";
+import { openSecret, type Secret } from "../config/secret.ts";
 import { createWebhookReader, WebhookError } from "../forge/webhook.ts";
 import type { Targets } from "./targets.ts";
 
@@ -9,17 +9,26 @@ import type { Targets } from "./targets.ts";
  * moment to read the queue. What arrives late or twice changes nothing.
  */
 export function createWebhookReceiver(secretFile: string, targets: Targets, log: Logger) {
-  const secret = openSecret({ kind: "file", path: secretFile });
+  const secret = keepForAWhile(openSecret({ kind: "file", path: secretFile }));
   const places = () =>
     targets.list().map(({ key, url, scope }) => {
       const can = targets.watchers().get(key)?.capabilities();
       return { key, url, scope, countsTakenAttempts: can?.countsTakenAttempts, listsQueue: can?.listsQueue };
     });
-  const reader = createWebhookReader({ secret: () => secret.read(), targets: places, ...targets.pushed });
+  const reader = createWebhookReader({ secret: secret.read, targets: places, ...targets.pushed });
+  const read = (headers: Headers, body: Uint8Array) => {
+    try {
+      return reader.read(headers, body);
+    } catch (error) {
+      // The secret may have been replaced since it was read.
+      if (!(error instanceof WebhookError) || error.code !== "WEBHOOK_SIGNATURE" || !secret.forget()) throw error;
+      return reader.read(headers, body);
+    }
+  };
 
   return (headers: Headers, body: Uint8Array): WebhookAnswer => {
     try {
-      const observation = reader.read(headers, body);
+      const observation = read(headers, body);
       log.debug({ delivery: observation.delivery, kind: observation.kind, note: observation.note }, "webhook");
       const watchers = targets.watchers();
       for (const job of observation.jobs) watchers.get(job.target)?.observe(job, observation.kind === "completed");
@@ -31,5 +40,27 @@ export function createWebhookReceiver(secretFile: string, targets: Targets, log:
       const hint = error.hint === undefined ? {} : { hint: error.hint };
       return { status: error.status, message: error.message, code: error.code, ...hint };
     }
+  };
+}
+
+/** How long a secret counts that is not in the file any more, milliseconds. */
+const KEPT = 1_000;
+
+/** Reading the file takes as long as all the rest of a delivery, and they come a hundred at once. */
+function keepForAWhile(secret: Secret) {
+  let kept: { value: string; at: number } | undefined;
+  return {
+    read: () => {
+      if (kept === undefined || performance.now() - kept.at > KEPT) {
+        kept = { value: secret.read(), at: performance.now() };
+      }
+      return kept.value;
+    },
+    /** Says whether it was kept from an earlier read. */
+    forget: () => {
+      const { at } = kept ?? {};
+      kept = undefined;
+      return at !== undefined;
+    },
   };
 }

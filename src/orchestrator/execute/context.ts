@@ -35,6 +35,8 @@ export interface ExecuteDeps {
 export interface ExecuteContext extends StepContext {
   /** The runner as it was before this step's intent was recorded: tells of an earlier try. */
   before: Runner | undefined;
+  /** What is written to the store in one transaction with the step's outcome. */
+  writes: (() => void)[];
 }
 
 /**

@@ -24,8 +24,9 @@ export const register: Executor<"register"> = async (step, deps, context) => {
       context.signal,
     ),
   );
-  deps.store.saveSecrets(runner.id, { uuid: registration.uuid, token: registration.token });
-  return [{ kind: "registered", row: registration.row, uuid: registration.uuid }];
+  const { uuid, token } = registration;
+  context.writes.push(() => deps.store.saveSecrets(runner.id, { uuid, token }));
+  return [{ kind: "registered", row: registration.row, uuid }];
 };
 
 /**

@@ -1,3 +1,4 @@
+import type { Logger } from "../../base/log.ts";
 import { LANES, laneKey, type Step, type StepKind } from "../../core/steps.ts";
 import type { Runner } from "../../core/types.ts";
 import type { ExecuteContext, ExecuteDeps, Executor } from "./context.ts";
@@ -53,9 +54,11 @@ export function createStepRunner(
       let ok = false;
       try {
         const execute = EXECUTORS[step.kind] as Executor<OutsideStep>;
-        const events = await execute(step, deps, contextOf(step, before, deps));
+        const context = contextOf(step, before, deps);
+        const events = await execute(step, deps, context);
         point(step.kind, "after-effect");
-        records.together(() => {
+        await records.soon(() => {
+          for (const write of context.writes) write();
           if ("runner" in step) records.apply(step.runner, ...events);
           store.endStep(intent);
         });
@@ -83,15 +86,17 @@ function contextOf(
   deps: ExecuteDeps & { stopping: AbortSignal },
 ): ExecuteContext {
   const subject = "runner" in step ? { runner: step.runner } : {};
-  const log = deps.log.child({
-    step: step.kind,
-    ...subject,
-    ...(before === undefined ? {} : { pool: before.pool }),
-  });
+  const facts = { step: step.kind, ...subject, ...(before === undefined ? {} : { pool: before.pool }) };
+  let log: Logger | undefined;
   return {
     before,
+    writes: [],
     signal: AbortSignal.any([AbortSignal.timeout(STEP_TIMEOUTS[step.kind]), deps.stopping]),
-    log,
+    // Most steps have nothing to say, and a logger of their own is dear.
+    get log() {
+      log ??= deps.log.child(facts);
+      return log;
+    },
     step: async (part, work) => {
       const began = performance.now();
       let ok = false;
@@ -103,7 +108,8 @@ function contextOf(
         throw new Error(part, { cause: error });
       } finally {
         const milliseconds = performance.now() - began;
-        log.debug({ part, milliseconds: Math.round(milliseconds * 100) / 100, ok }, "part of a step");
+        const rounded = Math.round(milliseconds * 100) / 100;
+        deps.log.debug({ ...facts, part, milliseconds: rounded, ok }, "part of a step");
         deps.records.emit({ kind: "part", step: step.kind, part, milliseconds, ok });
       }
     },

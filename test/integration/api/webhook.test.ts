@@ -69,7 +69,7 @@ async function listening() {
     await forge.close();
     directory[Symbol.dispose]();
   };
-  return { forge, api, orchestrator, scripted, arrivals, [Symbol.asyncDispose]: close };
+  return { forge, api, orchestrator, scripted, arrivals, secretFile, [Symbol.asyncDispose]: close };
 }
 
 /** When each runner's creation was recorded. */
@@ -137,5 +137,18 @@ describe("the forge's webhook", () => {
     for (const answer of answers) expect(answer.body).not.toContain(SECRET);
     expect((await world.api.tcp("GET", "/webhooks/forge")).status).toBe(404);
     expect(created).toEqual([]);
+  });
+
+  it("is checked with the secret that lies in the file now, from one delivery to the next", async () => {
+    await using world = await listening();
+    const post = async (secret: string) => {
+      const body = JSON.stringify({ sent: Math.random() });
+      const signature = createHmac("sha256", secret).update(body).digest("hex");
+      const headers = { "X-Gitea-Event": "workflow_job", "X-Gitea-Signature": signature };
+      return problemOf(await world.api.tcp("POST", "/webhooks/forge", { body, headers })).code;
+    };
+    expect([await post(SECRET), await post("a newer one")]).toEqual(["WEBHOOK_BAD_BODY", "WEBHOOK_SIGNATURE"]);
+    writeFileSync(world.secretFile, "a newer one");
+    expect([await post("a newer one"), await post(SECRET)]).toEqual(["WEBHOOK_BAD_BODY", "WEBHOOK_SIGNATURE"]);
   });
 });

@@ -122,3 +122,34 @@ describe("what is recorded together", () => {
     expect(store.runners().map(({ ending }) => ending?.reason)).toEqual(["forced", "forced"]);
   });
 });
+
+describe("what is recorded soon", () => {
+  it("is one transaction with all of its turn", async () => {
+    using directory = temporaryDirectory();
+    using world = recordsIn(directory.path);
+    const { records, heard } = world;
+    const stored = [records.soon(() => records.add(one)), records.soon(() => records.add(two))];
+    expect(records.all()).toEqual([]);
+    await stored[0];
+    expect(world.stored()).toEqual([one.id, two.id].toSorted());
+    expect(heard).toEqual([`created ${one.id}`, `created ${two.id}`]);
+    await Promise.all(stored);
+  });
+
+  it("fails alone", async () => {
+    using directory = temporaryDirectory();
+    using world = recordsIn(directory.path);
+    const { records, store } = world;
+    const fails = records.soon(() => {
+      records.add(one);
+      store.beginStep("lane", "{}", 1);
+      throw new Error("no");
+    });
+    const goes = records.soon(() => records.add(two));
+    await expect(fails).rejects.toThrow("no");
+    await goes;
+    expect(records.all()).toEqual([two]);
+    expect(world.stored()).toEqual([two.id]);
+    expect(world.intents()).toBe(0);
+  });
+});

@@ -38,6 +38,19 @@ describe("calls that come close together", () => {
     expect(after[0]).toBeGreaterThanOrEqual(5);
   });
 
+  it("are not put off by a turn that takes long", async () => {
+    let runs = 0;
+    const call = joinCalls(() => runs++, 2);
+    setImmediate(() => call());
+    await turn();
+    const end = performance.now() + 20;
+    while (performance.now() < end) {
+      call();
+      await Promise.resolve();
+    }
+    expect(runs).toBeGreaterThan(1);
+  });
+
   it("from within the run make another", async () => {
     let runs = 0;
     const call = joinCalls(() => {
