@@ -301,6 +301,8 @@ describe("a checkout", () => {
     const { job, text } = await runJob(forge, workflowOf(steps));
     expect(text).toContain("\nran from checkout\n1\nright commit\nmain\n0\n0\n");
     expect(text).toContain("\n# private\norigin/main\n");
+    const remotes = [...text.matchAll(/remote add origin (\S+)/g)].map(([, url]) => url?.slice(forge.url.length));
+    expect(remotes).toEqual([expect.stringMatching(/^\/\w+\/\w+\.git$/), remotes[0]]);
     expect(job?.status).toBe("success");
   });
 

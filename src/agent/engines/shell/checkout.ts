@@ -41,7 +41,9 @@ export async function checkOut(
   if (folder !== workspace && !folder.startsWith(workspace + sep)) {
     throw new FireteactError("CHECKOUT", `the path ${inputs["path"]} leads out of the workspace`);
   }
-  const url = `${textOf(context.github["server_url"])}/${textOf(context.github["repository"])}.git`;
+  // Forges write theirs with a slash at its end.
+  const server = textOf(context.github["server_url"]).replace(/\/+$/, "");
+  const url = `${server}/${textOf(context.github["repository"])}.git`;
   const wanted = wantedRef(inputs["ref"] ?? "", context.github);
   const depth = depthOf(inputs["fetch-depth"]);
   const token = inputs["token"] || textOf(context.github["token"]);
