@@ -2,25 +2,8 @@ import { chown, mkdir, readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { writeFileAtomic } from "../base/atomic-file.ts";
 import { ignore } from "../base/errors.ts";
-import type { Assignment, Credentials } from "./assignment.ts";
+import type { Assignment } from "./assignment.ts";
 import type { Identity } from "./identity.ts";
-
-/** The runner's registration, in the form that gitea-runner, forgejo-runner and our own engine read. */
-export function runnerFileContent(name: string, credentials: Credentials): string {
-  const content = {
-    WARNING: "This file is written by Fireteact. It is valid for one job; do not edit it.",
-    id: Number(credentials.row) || 0,
-    uuid: credentials.uuid,
-    name,
-    token: credentials.token,
-    address: credentials.address,
-    labels: credentials.labels,
-    ephemeral: credentials.ephemeral,
-    // Only the shell engine reads it here.
-    ...(credentials.handle === undefined ? {} : { handle: credentials.handle }),
-  };
-  return `${JSON.stringify(content, undefined, 2)}\n`;
-}
 
 interface EngineConfig {
   workDir: string;

@@ -3,11 +3,12 @@ import type { Clock } from "../base/clock.ts";
 import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { AgentEvent, HostMessage } from "../channel/messages.ts";
+import { runnerFileContent } from "../runner-rpc/runner-file.ts";
 import { type Assignment, isLegacy, waitForAssignment } from "./assignment.ts";
 import type { EngineContext } from "./engines/engine.ts";
 import { type EngineEnd, type RunningEngine, startEngine } from "./engines/process.ts";
 import { findEngine } from "./engines/registry.ts";
-import { engineTimeout, makeFolderAs, removeFile, runnerFileContent, writeFileAs } from "./files.ts";
+import { engineTimeout, makeFolderAs, removeFile, writeFileAs } from "./files.ts";
 import { engineEnvironment, findIdentity } from "./identity.ts";
 import { createMetadataClient } from "./metadata.ts";
 import type { AgentOptions } from "./options.ts";
@@ -88,7 +89,7 @@ export function createAgent(options: AgentOptions, dependencies: AgentDependenci
     const identity = findIdentity({ owner: options.owner, group: options.group, log });
     await makeFolderAs(options.workDir, identity);
     if (!isLegacy(assignment.credentials)) {
-      const content = runnerFileContent(assignment.name, assignment.credentials);
+      const content = runnerFileContent({ name: assignment.name, ...assignment.credentials });
       await writeFileAs(runnerFile, content, 0o600, identity);
     }
     const context: EngineContext = {

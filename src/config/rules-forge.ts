@@ -39,6 +39,9 @@ function checkDangers(draft: Draft, forge: DraftForge, key: string, report: Repo
       [key, "legacyRegistrationToken"],
       "every job can read the registration token and register runners with it",
     );
+    if (!(draft.pools ?? []).some((pool) => pool?.runner?.agent === "original")) {
+      report.warn([key, "legacyRegistrationToken"], "not used: no pool has runner.agent: original");
+    }
   }
   if (forge.allowPersistentRegistration !== true) return;
   const native = (draft.pools ?? []).findIndex((pool) => pool?.driver === "native");

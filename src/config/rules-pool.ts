@@ -55,7 +55,21 @@ function checkDriver({ guest }: Draft, pool: DraftPool, index: number, report: R
     report.error(at("qemu"), "a pool without driver is a firecracker pool; add driver: qemu", at("driver"));
   }
   const { engine } = pool;
-  if (driver === "qemu" && engine !== undefined && engine !== "shell" && engines?.[engine] === undefined) {
+  const isOriginal = pool.runner?.agent === "original";
+  if (isOriginal && driver === "native") {
+    report.error(at("runner", "agent"), "original is for images; a pool with driver: native has none", at("driver"));
+  }
+  if (isOriginal && engine !== undefined && engine !== "gitea-runner") {
+    const message = `the original's agent starts act_runner, found ${engine}; leave engine out`;
+    report.error(at("engine"), message, at("runner", "agent"));
+  }
+  if (
+    driver === "qemu" &&
+    !isOriginal &&
+    engine !== undefined &&
+    engine !== "shell" &&
+    engines?.[engine] === undefined
+  ) {
     const fix = `name its binary in guest.engines.${engine}, or take engine: shell, which is built in`;
     report.error(at("engine"), `the guest image has no ${engine}; ${fix}`);
   }

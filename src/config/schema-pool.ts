@@ -12,6 +12,12 @@ const runnerSchema = z.strictObject({
     .regex(/^[^\s\u0000-\u001f\u007f-][^\s\u0000-\u001f\u007f]*$/, "must be an image reference without spaces")
     .optional()
     .describe("Image of the guest; a local reference for driver qemu."),
+  agent: z
+    .enum(["fireteact", "original"])
+    .default("fireteact")
+    .describe(
+      "The agent in the image: ours, or the original program's, which finds its registration in /opt/act_runner/.runner and reports nothing (docs/agent.md).",
+    ),
   imagePullPolicy: z
     .enum(["Always", "IfNotPresent", "Never"])
     .default("IfNotPresent")

@@ -114,6 +114,7 @@ function toPool(
     minIdle: pool.minIdle,
     driver: pool.driver,
     ...(pool.engine !== undefined && { engine: pool.engine }),
+    ...(pool.runner.agent === "original" && { mute: true as const }),
     target,
     prefix: pool.runner.name ?? pool.name,
     memoryMib: isMicrovm ? size.memSizeMib || 2_048 : 0,

@@ -17,8 +17,10 @@ export function newRunner(pool: Pool, job: Job | undefined, input: PlanInput): R
     vcpus: pool.vcpus,
     diskMib: pool.diskMib,
     limits: { ...pool.limits },
+    ...(pool.mute === undefined ? {} : { mute: pool.mute }),
     ...(job === undefined ? {} : { jobKey: job.key }),
-    ...(job?.handle === undefined ? {} : { handle: job.handle }),
+    // Only our agent can make an engine ask for one job.
+    ...(job?.handle === undefined || pool.mute === true ? {} : { handle: job.handle }),
     since: input.now,
     at: input.wall,
     registration: { phase: "none" },

@@ -129,8 +129,16 @@ function pickedJobs(survey: Survey, draft: Draft): Map<string, string> {
     if (isStale) picked.set(pick.job, runner);
     if (isStale || working.has(runner)) draft.memory.picks[runner] = { ...pick, read };
   }
+  for (const runner of runners) {
+    const job = memory.matches[runner.id]?.job ?? runner.jobKey;
+    if (job !== undefined && awaitsForge(runner)) picked.set(job, runner.id);
+  }
   return picked;
 }
+
+/** A mute runner that ended may have done its job: the forge will tell. */
+const awaitsForge = ({ mute, sandbox, ending }: Runner): boolean =>
+  mute === true && sandbox.phase === "exited" && ending === undefined;
 
 /** By handle, the runner that may still be given the job: never two of this host for one. */
 function handleHolders(survey: Survey, draft: Draft): Map<string, string> {

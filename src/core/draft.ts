@@ -97,20 +97,27 @@ export function end(draft: Draft, runner: Runner, cause: Cause): void {
  * and its answer decides: a job that arrived meanwhile wins.
  */
 export function remove(draft: Draft, runner: Runner, cause: Cause): boolean {
-  // Our note of the hand-over may have been lost: an agent that is further than that has them.
-  const untold = runner.agent.phase === "silent" || runner.agent.phase === "up";
-  if (runner.credentials === "none" && untold) {
+  if (isUntold(runner)) {
     const mayBeGiven = runner.registration.phase === "active" && !draft.isFree(runner, "host");
     if (!mayBeGiven) end(draft, runner, cause);
     return draft.leaving.has(runner.id);
   }
   const { phase } = runner.agent;
-  const hears = runner.sandbox.phase === "running" && (phase === "up" || phase === "starting" || phase === "listening");
+  const asks = phase === "up" || phase === "starting" || phase === "listening";
+  // Nobody can ask a mute one: it is watched in the forge instead, whatever it does.
+  const hears = runner.sandbox.phase === "running" && (asks || (runner.mute === true && phase === "silent"));
   if (!hears || !draft.take({ kind: "drain", runner: runner.id, reason: cause.reason, detail: cause.detail }))
     return false;
   draft.memory.asked[runner.id] = draft.now;
   draft.leaving.add(runner.id);
   return true;
+}
+
+/** Whether its sandbox cannot have the credentials yet. */
+function isUntold({ mute, sandbox, credentials, agent }: Runner): boolean {
+  if (mute === true) return sandbox.phase === "none";
+  // Our note of the hand-over may have been lost: an agent that is further than that has them.
+  return credentials === "none" && (agent.phase === "silent" || agent.phase === "up");
 }
 
 const FORGOTTEN_AFTER = 60 * 60_000;

@@ -15,6 +15,7 @@ interface Limit {
 /** The limit that the runner has reached; where there is none, the plan wakes at the next. */
 export function reachedLimit(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
   for (const limit of limitsOf(runner, survey.holdsJob(runner))) {
+    if (limit.reason === "boot-timeout" && runner.mute === true && !isToldSince(limit.at, runner, survey)) continue;
     if (limit.at <= draft.now) return { reason: limit.reason, detail: limit.detail };
     draft.wake(limit.at);
   }
@@ -29,7 +30,11 @@ function limitsOf(runner: Runner, holdsJob: boolean): Limit[] {
 
   // The forge may know of a job that the agent has not told of yet: then start-up is over, whatever the agent says.
   if (!holdsJob && sandbox.phase === "running") {
-    if (agent.phase === "silent") add("boot-timeout", sandbox.since, limits.boot, "the sandbox did not report");
+    if (agent.phase === "silent" && runner.mute === true) {
+      add("boot-timeout", sandbox.since, limits.boot + limits.ready, "its runner did not come online in the forge");
+    } else if (agent.phase === "silent") {
+      add("boot-timeout", sandbox.since, limits.boot, "the sandbox did not report");
+    }
     const waits = waitsForEngine(runner);
     if (waits !== undefined) add("ready-timeout", waits, limits.ready, "the engine did not begin to ask for jobs");
   }
@@ -37,10 +42,15 @@ function limitsOf(runner: Runner, holdsJob: boolean): Limit[] {
   else if (agent.phase === "finished") {
     add("finished", agent.since, FINISH_GRACE, "the job ended, but its sandbox did not end");
   } else {
-    const mayGetJob = holdsJob || agent.phase === "listening" || agent.phase === "draining";
+    const mayGetJob = holdsJob || runner.mute === true || agent.phase === "listening" || agent.phase === "draining";
     add("lifetime", runner.since, limits.lifetime + (mayGetJob ? limits.job : 0), "the runner did not end");
   }
   return found;
+}
+
+/** A mute runner is late only when the forge, read after the limit, does not know it as online. */
+function isToldSince(at: number, { target }: Runner, survey: Survey): boolean {
+  return survey.isTrusted(target) && (survey.view(target)?.rowsSince ?? 0) >= at;
 }
 
 /**

@@ -17,6 +17,8 @@ export interface ForgeView {
   /** All rows at the target that carry this host's id; undefined until first read. */
   rows?: RunnerRow[];
   rowsRead: number;
+  /** Uptime at which the read began that brought them, and before them the queue. */
+  rowsSince?: number;
   /** What this forge can do (see forge/port.ts); the plan needs these. */
   bindsJobs: boolean;
   listsQueue: boolean;

@@ -1,10 +1,11 @@
 import { type Draft, end, remove } from "./draft.ts";
 import { settleJob } from "./job-end.ts";
 import { inWords, isTooOld } from "./limits.ts";
+import { STALE_READS } from "./plan-types.ts";
 import { isLive } from "./runner.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
 import type { Runner } from "./types.ts";
-import { verdict } from "./verdict.ts";
+import { isConfirmed, keepSuspicion, mayStillRun, verdict } from "./verdict.ts";
 
 /** An agent that was asked to drain and did not answer is asked again after this time. */
 const ASK_AGAIN = 30_000;
@@ -22,6 +23,7 @@ export function settle(runner: Runner, survey: Survey, draft: Draft): void {
     end(draft, runner, cause);
   } else if (runner.removal !== undefined) {
     if (runner.agent.phase === "busy") draft.take({ kind: "keep", runner: runner.id });
+    else if (runner.agent.phase === "draining" && runner.mute === true) endQuiet(runner, survey, draft);
     else if (runner.agent.phase === "draining") askAgain(runner, draft);
     else remove(draft, runner, runner.removal);
   } else if (isTooOld(runner, draft) && !survey.holdsJob(runner)) {
@@ -59,14 +61,27 @@ function askAgain(runner: Runner, draft: Draft): void {
   }
 }
 
+/** A mute runner cannot say that it takes no more jobs: it goes once the queue, read anew, shows none that may be its own. */
+function endQuiet(runner: Runner, survey: Survey, draft: Draft): void {
+  const view = survey.view(runner.target);
+  const { removal } = runner;
+  if (removal === undefined || view === undefined) return;
+  const subject = `${runner.id} quiet`;
+  if (!survey.isTrusted(runner.target)) keepSuspicion(subject, survey, draft);
+  else if (!mayStillRun(runner, view.jobs) && isConfirmed(subject, view.jobsRead, survey, draft, STALE_READS)) {
+    end(draft, runner, removal);
+  }
+}
+
 /** The next steps on a runner's way to its job. `job` is what a warm one was matched to. */
 export function advance(runner: Runner, job: WaitingJob | undefined, survey: Survey, draft: Draft): void {
   if (draft.leaving.has(runner.id) || runner.removal !== undefined) return;
-  if (runner.sandbox.phase === "none" || runner.sandbox.phase === "starting") {
-    draft.take({ kind: "boot", runner: runner.id });
-  }
+  const { phase } = runner.sandbox;
+  // A mute one finds its credentials in the sandbox, or never.
+  const mayBoot = runner.mute !== true || runner.registration.phase === "active";
+  if (mayBoot && (phase === "none" || phase === "starting")) draft.take({ kind: "boot", runner: runner.id });
   advanceRegistration(runner, job, survey, draft);
-  if (runner.sandbox.phase !== "running") return;
+  if (phase !== "running" || runner.mute === true) return;
   const { agent, credentials, registration } = runner;
   const engineRuns = agent.phase !== "silent" && agent.phase !== "up" && agent.phase !== "starting";
   if (credentials === "none" && registration.phase === "active" && !engineRuns) {
@@ -75,7 +90,10 @@ export function advance(runner: Runner, job: WaitingJob | undefined, survey: Sur
   if (credentials !== "withdrawn" && engineRuns) draft.take({ kind: "withdraw", runner: runner.id });
 }
 
-/** A registered runner takes whatever job comes, so where the queue can be read only a runner with a job in view is one. */
+/**
+ * A registered runner takes whatever job comes, so where the queue can be read only a runner with a job in view is one. A
+ * mute one has to be, to be there at all.
+ */
 function advanceRegistration(runner: Runner, job: WaitingJob | undefined, survey: Survey, draft: Draft): void {
   const { phase } = runner.registration;
   if (phase === "pending") {
@@ -87,7 +105,7 @@ function advanceRegistration(runner: Runner, job: WaitingJob | undefined, survey
   const sighting = job?.sightings.get(runner.target);
   if (sighting !== undefined && sighting.key !== runner.jobKey) {
     draft.take({ kind: "register", runner: runner.id, job: sighting });
-  } else if (sighting !== undefined || survey.view(runner.target)?.listsQueue === false) {
+  } else if (sighting !== undefined || runner.mute === true || survey.view(runner.target)?.listsQueue === false) {
     draft.take({ kind: "register", runner: runner.id });
   }
 }

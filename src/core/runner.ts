@@ -173,7 +173,7 @@ function matched(runner: Runner, job: Job): Runner {
   return {
     ...free,
     jobKey: job.key,
-    ...(job.handle === undefined ? {} : { handle: job.handle }),
+    ...(job.handle === undefined || runner.mute === true ? {} : { handle: job.handle }),
     timeline: { ...times, observed: job.at, ...(job.queuedAt === undefined ? {} : { queued: job.queuedAt }) },
   };
 }

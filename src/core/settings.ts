@@ -133,6 +133,7 @@ export function poolOf(settings: PoolSettings, flavour: "gitea" | "forgejo", gue
     minIdle: settings.minIdle,
     driver: settings.driver,
     engine,
+    ...(settings.mute === undefined ? {} : { mute: settings.mute }),
     target: settings.target,
     prefix: settings.prefix,
     memoryMib: settings.memoryMib,
@@ -143,7 +144,8 @@ export function poolOf(settings: PoolSettings, flavour: "gitea" | "forgejo", gue
 }
 
 /** The forge's own engine; in images that we build only where its binary was given, else the built-in one. */
-function defaultEngine({ driver }: PoolSettings, flavour: "gitea" | "forgejo", guest: GuestSettings): EngineName {
+function defaultEngine({ driver, mute }: PoolSettings, flavour: "gitea" | "forgejo", guest: GuestSettings): EngineName {
+  if (mute === true) return "gitea-runner";
   const own = flavour === "gitea" ? "gitea-runner" : "forgejo-runner";
   return driver === "qemu" && guest.engines[own] === undefined ? "shell" : own;
 }

@@ -83,6 +83,7 @@ function mayServe(runner: Runner, survey: Survey, draft: Draft): boolean {
 export function isOutdated(runner: Runner, { pool }: PoolView): boolean {
   return (
     runner.driver !== pool.driver ||
+    runner.mute !== pool.mute ||
     runner.target !== pool.target ||
     runner.memoryMib !== pool.memoryMib ||
     runner.vcpus !== pool.vcpus ||

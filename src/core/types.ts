@@ -57,6 +57,8 @@ export interface Pool {
   minIdle: number;
   driver: DriverName;
   engine: EngineName;
+  /** See `Runner`. */
+  mute?: true;
   /** Key of the `ForgeTarget` at which its runners are registered. */
   target: string;
   /** Prefix of runner names in the forge. */
@@ -209,6 +211,11 @@ export interface Runner {
   vcpus: number;
   diskMib?: number;
   limits: Limits;
+  /**
+   * Its agent is the original's, which speaks no channel: the registration is in the sandbox before it starts, and the
+   * forge and the sandbox's end tell how it goes (see hearsay.ts).
+   */
+  mute?: true;
   /** The job it was created for, or was matched to later; it may run another. */
   jobKey?: string;
   /** The job attempt it is bound to, where the forge can bind. */

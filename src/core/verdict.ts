@@ -40,15 +40,18 @@ const FORGE_KNOWS = 2 * 60_000;
 
 /**
  * Its sandbox ended, and its agent told no more. While the orchestrator was away that may have been the end of a job:
- * the forge deletes the row of an ephemeral runner with it, so the first list of rows tells.
+ * the forge deletes the row of an ephemeral runner with it, so the first list of rows tells. What a mute one did is told
+ * by the first list after its end (see hearsay.ts).
  */
 function endedUnheard(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
   const { registration, sandbox, target } = runner;
   const exited: Cause = { reason: "sandbox-exited", detail: exitDetail(runner) };
   const view = survey.view(target);
-  if (sandbox.phase !== "exited" || sandbox.exit.unwatched !== true || registration.phase !== "active") return exited;
+  if (sandbox.phase !== "exited" || registration.phase !== "active") return exited;
+  if (sandbox.exit.unwatched !== true && runner.mute !== true) return exited;
   if (view === undefined || !view.listsRunners || draft.now >= sandbox.since + FORGE_KNOWS) return exited;
-  if (view.rowsRead === 0 || !survey.isTrusted(target)) {
+  const isRead = runner.mute === true ? (view.rowsSince ?? 0) >= sandbox.since : view.rowsRead > 0;
+  if (!isRead || !survey.isTrusted(target)) {
     draft.wake(sandbox.since + FORGE_KNOWS);
     return undefined;
   }
@@ -99,13 +102,18 @@ function lostInForge(runner: Runner, survey: Survey, draft: Draft): Cause | unde
 }
 
 function orphaned(runner: Runner, survey: Survey): Cause | undefined {
-  if (!survey.holdsJob(runner)) return { reason: "orphaned", detail: "its registration is gone from the forge" };
+  if (!survey.holdsJob(runner) && runner.mute !== true) {
+    return { reason: "orphaned", detail: "its registration is gone from the forge" };
+  }
   if (!survey.isTrusted(runner.target) || mayStillRun(runner, survey.view(runner.target)?.jobs ?? [])) return undefined;
+  if (runner.mute === true) {
+    return { reason: "finished", detail: "its registration is gone from the forge, as after every job" };
+  }
   return { reason: "cancelled-by-forge", detail: "the forge removed its registration and runs its job no more" };
 }
 
 /** Whether one of the forge's running jobs is, or may be, the runner's. Some forges do not say who runs a job. */
-function mayStillRun(runner: Runner, jobs: Job[]): boolean {
+export function mayStillRun(runner: Runner, jobs: Job[]): boolean {
   const row = runner.registration.phase === "active" ? runner.registration.row : undefined;
   return jobs.some((job) => {
     if (job.status !== "running") return false;
@@ -123,7 +131,7 @@ export function isConfirmed(subject: string, read: number, survey: Survey, draft
 }
 
 /** While a forge cannot be read nothing is confirmed, and nothing is forgotten. */
-function keepSuspicion(subject: string, survey: Survey, draft: Draft): void {
+export function keepSuspicion(subject: string, survey: Survey, draft: Draft): void {
   const first = survey.input.memory.suspects[subject];
   if (first !== undefined) draft.memory.suspects[subject] = first;
 }

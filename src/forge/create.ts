@@ -119,6 +119,10 @@ export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
       return await dialects[can.flavour].register(can, request, signal);
     },
     failTask: (failure, signal) => failTask(http, failure, clock.now(), signal),
+    registrationToken: async (signal) => {
+      const can = await capabilities(signal);
+      return await dialects[can.flavour].registrationToken(signal);
+    },
     deleteRunner: async (row, signal) => {
       const { dialect } = await able("deletesRunners", signal);
       await dialect.deleteRunner(row, signal);

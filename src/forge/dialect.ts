@@ -22,6 +22,8 @@ export interface Dialect {
   ): Promise<Listing<Omit<Job, "since" | "at">>>;
   runners(signal: AbortSignal): Promise<Listing<RunnerRow>>;
   register(capabilities: ForgeCapabilities, request: RegisterRequest, signal: AbortSignal): Promise<Registration>;
+  /** Asks for the scope's registration token; it opens the scope for runners, so it is for whoever must have it. */
+  registrationToken(signal: AbortSignal): Promise<string>;
   deleteRunner(row: number, signal: AbortSignal): Promise<void>;
   disableRunner(row: number, signal: AbortSignal): Promise<void>;
 }

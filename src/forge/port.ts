@@ -78,6 +78,8 @@ export interface ForgeTarget {
   register(request: RegisterRequest, signal: AbortSignal): Promise<Registration>;
   /** Ends a runner's task as failed, unless it has ended already. */
   failTask(failure: TaskFailure, signal: AbortSignal): Promise<Exclude<JobOutcome, { state: "left" }>>;
+  /** The scope's registration token, with which anybody can register runners: only for guests that are allowed it. */
+  registrationToken(signal: AbortSignal): Promise<string>;
   /** Deletes a row; a row that does not exist is success. */
   deleteRunner(row: number, signal: AbortSignal): Promise<void>;
   /** Keeps an idle runner from taking a job; does nothing where the forge cannot. */

@@ -22,8 +22,9 @@ export interface GuestDescription {
   pool: string;
   labels: string[];
   forgeUrl: string;
-  engine: EngineName;
-  engineTimeoutSeconds: number;
+  /** Absent for the original's agent, which knows one engine and its own limit. */
+  engine?: EngineName;
+  engineTimeoutSeconds?: number;
   /** The real registration token, only for images that register themselves; else a useless one is made up. */
   registrationToken?: string;
   /** The pool's own metadata; what Fireteact writes takes precedence. */
@@ -51,8 +52,10 @@ export function guestDocument(guest: GuestDescription): MetadataDocument {
         runner_labels: guest.labels.join(","),
         pool_name: guest.pool,
         runner_id: guest.runnerId,
-        engine: guest.engine,
-        engine_timeout_seconds: String(Math.floor(guest.engineTimeoutSeconds)),
+        ...(guest.engine === undefined ? {} : { engine: guest.engine }),
+        ...(guest.engineTimeoutSeconds === undefined
+          ? {}
+          : { engine_timeout_seconds: String(Math.floor(guest.engineTimeoutSeconds)) }),
       },
     },
     ...(userData === undefined ? {} : { "user-data": userData }),

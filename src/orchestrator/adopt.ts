@@ -69,8 +69,13 @@ export async function findStrays(drivers: SandboxDriver[], records: Records, log
 }
 
 /** Serves a sandbox its metadata, which the process before this one did. */
-export function serveAgain(driver: SandboxDriver, runner: Runner, document: MetadataDocument, log: Logger): void {
-  driver
-    .publish(runner.hex, document)
+export function serveAgain(
+  driver: SandboxDriver,
+  runner: Runner,
+  document: Promise<MetadataDocument>,
+  log: Logger,
+): void {
+  document
+    .then((metadata) => driver.publish(runner.hex, metadata))
     .catch((error: unknown) => log.warn({ runner: runner.id, cause: describe(error) }, "metadata not served again"));
 }

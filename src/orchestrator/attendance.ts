@@ -21,7 +21,8 @@ export interface Attendance {
 }
 
 interface Watched {
-  channel: HostChannel;
+  /** None for a mute runner. */
+  channel?: HostChannel;
   unwatch: () => void;
 }
 
@@ -60,24 +61,25 @@ export function createAttendance(deps: {
       if (runner === undefined || watched.has(id)) return;
       const driver = deps.driver(runner.driver);
       const log = deps.log.child({ runner: id });
-      const channel = connectChannel({
-        dial: (signal) => driver.dial(runner.hex, signal),
-        nextSeq: runner.heard ?? 0,
-        onEvent: (event, { seq }) => hear(runner, seq, event),
-        clock: deps.clock,
-        log,
-      });
+      const dial = () =>
+        connectChannel({
+          dial: (signal) => driver.dial(runner.hex, signal),
+          nextSeq: runner.heard ?? 0,
+          onEvent: (event, { seq }) => hear(runner, seq, event),
+          clock: deps.clock,
+          log,
+        });
       const unwatch = driver.watch(runner.hex, (exit) => {
         log.debug({ code: exit.code, signal: exit.signal, reason: exit.reason }, "the sandbox ended");
         records.applyAnyway(id, { kind: "sandbox-exited", exit });
         deps.wake();
       });
-      watched.set(id, { channel, unwatch });
+      watched.set(id, { unwatch, ...(runner.mute === true ? {} : { channel: dial() }) });
     },
     send: (id, order) => {
-      const entry = watched.get(id);
-      if (entry === undefined) throw new Error(`no channel to ${id}`);
-      entry.channel.send(order);
+      const channel = watched.get(id)?.channel;
+      if (channel === undefined) throw new Error(`no channel to ${id}`);
+      channel.send(order);
     },
     release: async (id) => {
       const entry = watched.get(id);
@@ -86,12 +88,12 @@ export function createAttendance(deps: {
       const hex = hexOf(id);
       if (hex !== undefined) logs.done(hex);
       entry?.unwatch();
-      await entry?.channel.close();
+      await entry?.channel?.close();
     },
     close: async () => {
       for (const entry of watched.values()) {
         entry.unwatch();
-        await entry.channel.close();
+        await entry.channel?.close();
       }
       watched.clear();
     },

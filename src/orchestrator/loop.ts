@@ -22,6 +22,7 @@ import type { Attendance } from "./attendance.ts";
 import type { ExecuteDeps } from "./execute/context.ts";
 import { type BegunStep, createStepRunner, type FaultPoint, isOutside, type Outside } from "./execute/run.ts";
 import type { RecordStep } from "./execute/table.ts";
+import { listenToForges } from "./hearsay.ts";
 import type { LogBook } from "./logs.ts";
 import type { ForgeWatcher } from "./observe.ts";
 import type { Orchestrator } from "./port.ts";
@@ -122,6 +123,7 @@ export function createLoop(deps: LoopDeps): Loop {
     const { pools, host, watchers } = deps.desired();
     const forges = Object.fromEntries([...watchers].map(([key, watcher]) => [key, watcher.view()]));
     const rows = Object.values(forges).flatMap((view) => view.rows ?? []);
+    listenToForges(records, forges);
     strays = strays.filter((stray) => !takeUp(stray, rows, pools));
     const known = new Set(records.all().map((runner) => runner.name));
     output = plan({
@@ -277,9 +279,12 @@ export function createLoop(deps: LoopDeps): Loop {
   records.subscribe((event) => {
     if (event.kind !== "runner") return;
     if (event.change === "listening") memory = recordSuccess(memory, event.runner.pool);
+    const { target, mute } = event.runner;
     // The end of a job may have made others runnable.
     if (event.change === "job-finished" || event.change === "job-settled")
-      deps.desired().watchers.get(event.runner.target)?.poke("queue");
+      deps.desired().watchers.get(target)?.poke("queue");
+    // Only the forge knows what it ended with.
+    if (event.change === "sandbox-exited" && mute === true) deps.desired().watchers.get(target)?.poke("all");
   });
 
   return {

@@ -115,7 +115,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       view.listsQueue = capabilities.listsQueue;
       view.listsRunners = capabilities.listsRunners;
       if (capabilities.listsQueue) takeJobs(await target.jobs(options.labels(), signal), began);
-      if (capabilities.listsRunners && round++ % ROWS_EVERY === 0) await readRows(signal);
+      if (capabilities.listsRunners && round++ % ROWS_EVERY === 0) await readRows(signal, began);
       view.health = "ok";
       delete view.reason;
       lastGoodAt = clock.now();
@@ -130,7 +130,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
   };
 
   /** The plan does well with older rows; only without the queue it has to stand still. */
-  const readRows = async (signal: AbortSignal) => {
+  const readRows = async (signal: AbortSignal, began: number) => {
     try {
       const { items, complete } = await target.runners(signal);
       rowFailures = 0;
@@ -140,6 +140,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       if (!isSame(rows, view.rows ?? [], ({ row }) => `${row}`)) changedAt = clock.uptime();
       view.rows = rows;
       view.rowsRead++;
+      view.rowsSince = began;
     } catch (error) {
       if (abort.signal.aborted) return;
       // A right that is missing was said already, by who knows what it means.

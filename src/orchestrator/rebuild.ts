@@ -37,6 +37,7 @@ export function rebuild(
     vcpus: pool.vcpus,
     diskMib: pool.diskMib,
     limits: { ...pool.limits },
+    ...(pool.mute === undefined ? {} : { mute: pool.mute }),
     since: startedAt,
     at: time.at - (now - startedAt),
     registration: { phase: "active", row: row.row, uuid: row.uuid ?? "", since: now },

@@ -19,7 +19,7 @@ import { openStore } from "../store/sqlite.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { buildDrivers } from "./build-drivers.ts";
 import { capacity, watchSpace } from "./capacity.ts";
-import { documentOf } from "./documents.ts";
+import { documentOf, givesToken, registrationFiles } from "./documents.ts";
 import { keepDrivers } from "./drivers.ts";
 import { createTargets, type Targets } from "./targets.ts";
 
@@ -53,6 +53,9 @@ export interface Composition {
   /** Gives back everything this process holds. Sandboxes go on. */
   close(): Promise<void>;
 }
+
+/** For a forge to say the scope's registration token, milliseconds. */
+const TOKEN_TIMEOUT = 30_000;
 
 const NEVER = new AbortController().signal;
 
@@ -89,6 +92,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     wake,
     onRequest: (request) => metrics?.forgeRequest(request),
   });
+  const scopeToken = (target: string) => targets.target(target).registrationToken(AbortSignal.timeout(TOKEN_TIMEOUT));
   const flavourAt = (target: string) => targets.watchers().get(target)?.capabilities()?.flavour ?? "gitea";
   const execute: ExecuteDeps = {
     clock,
@@ -99,8 +103,11 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     logs,
     target: (key) => targets.target(key),
     driver,
-    document: (runner, secrets) => documentOf(runner, settings, flavourAt(runner.target), secrets),
-    filesBeforeBoot: () => undefined,
+    document: async (runner, secrets) => {
+      const registrationToken = givesToken(runner, settings) ? await scopeToken(runner.target) : undefined;
+      return documentOf(runner, settings, flavourAt(runner.target), { secrets, registrationToken });
+    },
+    filesBeforeBoot: (runner, secrets) => registrationFiles(runner, settings, secrets),
     saidRowsStay: new WeakSet(),
   };
   const keeper = keepDrivers({

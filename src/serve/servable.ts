@@ -7,7 +7,7 @@ export const DRIVERS: string[] = ["qemu", "fake"];
 /** Reads the configuration and refuses what is right as such, but cannot be run by this version. */
 export function loadServable(file: string): LoadedConfig {
   const loaded = loadConfig(file, process.env);
-  const { pools, targets } = loaded.settings;
+  const { pools } = loaded.settings;
   const refused = pools.filter((pool) => !DRIVERS.includes(pool.driver));
   if (refused.length > 0) {
     const list = refused.map((pool) => `${pool.name} (${pool.driver})`).join(", ");
@@ -16,11 +16,6 @@ export function loadServable(file: string): LoadedConfig {
       `this version cannot run the pools ${list}: their driver is not built yet`,
       { hint: "set 'driver: qemu' in these pools to run them in QEMU microVMs" },
     );
-  }
-  if (targets.some(({ legacyRegistrationToken }) => legacyRegistrationToken)) {
-    throw new FireteactError("CONFIG_LEGACY", "this version cannot hand registration tokens to guests yet", {
-      hint: "remove legacyRegistrationToken: runners are registered from the host, which images of ours need no token for",
-    });
   }
   return loaded;
 }

@@ -119,7 +119,7 @@ export function createForgejoDialect(context: DialectContext): Dialect {
     return { row, uuid, token, ...(request.handle === undefined ? {} : { handle: request.handle }) };
   };
 
-  return { jobs, runners, register, deleteRunner, disableRunner: async () => {} };
+  return { jobs, runners, register, registrationToken: fetchToken, deleteRunner, disableRunner: async () => {} };
 }
 
 /** Forgejo lists jobs that wait and jobs that run, and hides those that are not ready. */

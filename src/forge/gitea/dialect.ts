@@ -106,7 +106,8 @@ export function createGiteaDialect(context: DialectContext): Dialect {
     return (await http.json({ ...call, method: "GET", path: oldTokenPath(scope) }, RegistrationToken, signal)).token;
   }
 
-  return { jobs, runners, deleteRunner, disableRunner, register: createRegistrar(context, fetchToken, deleteRunner) };
+  const register = createRegistrar(context, fetchToken, deleteRunner);
+  return { jobs, runners, deleteRunner, disableRunner, register, registrationToken: fetchToken };
 }
 
 function rowOf(target: string, { id, name, status, ephemeral }: GiteaRunner): RunnerRow {

@@ -4,7 +4,7 @@ import type { RunnerEvent } from "../../core/runner.ts";
 import type { Step, StepKind } from "../../core/steps.ts";
 import type { DriverName, Runner } from "../../core/types.ts";
 import type { ForgeTarget } from "../../forge/port.ts";
-import type { MetadataDocument, SandboxDriver, StepContext } from "../../sandbox/port.ts";
+import type { MetadataDocument, SandboxDriver, SandboxSpec, StepContext } from "../../sandbox/port.ts";
 import type { RunnerSecrets, Store } from "../../store/port.ts";
 import type { Attendance } from "../attendance.ts";
 import type { LogBook } from "../logs.ts";
@@ -20,13 +20,10 @@ export interface ExecuteDeps {
   logs: LogBook;
   target(key: string): ForgeTarget;
   driver(name: DriverName): SandboxDriver;
-  /** The metadata document of a runner, with its credentials or without. */
-  document(runner: Runner, secrets?: RunnerSecrets): MetadataDocument;
-  /** Files that lie in the sandbox before it starts (the original's `.runner`). */
-  filesBeforeBoot(
-    runner: Runner,
-    secrets?: RunnerSecrets,
-  ): Record<string, { content: string; mode: number }> | undefined;
+  /** The metadata document of a runner, with its credentials or without. May have to ask the forge. */
+  document(runner: Runner, secrets?: RunnerSecrets): Promise<MetadataDocument>;
+  /** Files that lie in the sandbox of a mute runner before it starts: its registration. */
+  filesBeforeBoot(runner: Runner, secrets: RunnerSecrets): NonNullable<SandboxSpec["files"]>;
   /** Forges of which it was said that they keep the rows of runners that are gone; empty at first. */
   saidRowsStay: WeakSet<ForgeTarget>;
 }

@@ -102,6 +102,6 @@ export const drain: Executor<"drain"> = async (step, deps, context) => {
         deps.log.debug({ runner: runner.id, cause: describe(error) }, "could not disable the row"),
       );
   }
-  deps.attendance.send(runner.id, { kind: "drain" });
+  if (runner.mute !== true) deps.attendance.send(runner.id, { kind: "drain" });
   return [{ kind: "draining", reason: step.reason, detail: step.detail }];
 };

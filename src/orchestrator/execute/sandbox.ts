@@ -1,4 +1,6 @@
-import type { Executor } from "./context.ts";
+import type { Runner } from "../../core/types.ts";
+import type { RunnerSecrets } from "../../store/port.ts";
+import type { ExecuteDeps, Executor } from "./context.ts";
 import { recordOf } from "./context.ts";
 
 /** Makes and starts the sandbox. A failure leaves nothing of it behind. */
@@ -8,8 +10,7 @@ export const boot: Executor<"boot"> = async (step, deps, context) => {
   if (context.before?.sandbox.phase === "starting") {
     await context.step("remove an earlier try", () => driver.remove(runner.hex, context));
   }
-  const secrets = deps.store.secrets(runner.id);
-  const files = deps.filesBeforeBoot(runner, secrets);
+  const files = runner.mute === true ? deps.filesBeforeBoot(runner, secretsOf(runner, deps)) : undefined;
   const { address } = await driver.create(
     {
       hex: runner.hex,
@@ -18,7 +19,7 @@ export const boot: Executor<"boot"> = async (step, deps, context) => {
       memoryMib: runner.memoryMib,
       vcpus: runner.vcpus,
       hostname: runner.name,
-      metadata: deps.document(runner),
+      metadata: await context.step("make metadata", () => deps.document(runner)),
       ...(files === undefined ? {} : { files }),
     },
     context,
@@ -30,11 +31,8 @@ export const boot: Executor<"boot"> = async (step, deps, context) => {
 /** Puts the credentials where the agent looks for them, and tells it to look. */
 export const give: Executor<"give"> = async (step, deps, context) => {
   const runner = recordOf(deps, step.runner);
-  const secrets = deps.store.secrets(runner.id);
-  if (secrets === undefined) throw new Error(`the credentials of ${runner.id} are not in the store`);
-  await context.step("publish credentials", () =>
-    deps.driver(runner.driver).publish(runner.hex, deps.document(runner, secrets)),
-  );
+  const document = await deps.document(runner, secretsOf(runner, deps));
+  await context.step("publish credentials", () => deps.driver(runner.driver).publish(runner.hex, document));
   deps.attendance.send(runner.id, { kind: "metadata" });
   return [{ kind: "credentials-given" }];
 };
@@ -42,11 +40,16 @@ export const give: Executor<"give"> = async (step, deps, context) => {
 /** Takes the credentials out of the metadata once the engine has them. */
 export const withdraw: Executor<"withdraw"> = async (step, deps, context) => {
   const runner = recordOf(deps, step.runner);
-  await context.step("publish without credentials", () =>
-    deps.driver(runner.driver).publish(runner.hex, deps.document(runner)),
-  );
+  const document = await deps.document(runner);
+  await context.step("publish without credentials", () => deps.driver(runner.driver).publish(runner.hex, document));
   return [{ kind: "credentials-withdrawn" }];
 };
+
+function secretsOf({ id }: Runner, { store }: ExecuteDeps): RunnerSecrets {
+  const secrets = store.secrets(id);
+  if (secrets === undefined) throw new Error(`the credentials of ${id} are not in the store`);
+  return secrets;
+}
 
 /** How much of the console of a sandbox that failed outlives it. */
 const CONSOLE_TAIL = 4_096;

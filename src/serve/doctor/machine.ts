@@ -27,7 +27,7 @@ const BUILD_TOOLS = {
 
 const isRoot = (): boolean => process.getuid?.() === 0;
 
-/** What is right as a configuration, but cannot be run by this version. */
+/** What is right as a configuration, but cannot be run by this version, or is dangerous. */
 export function checkPools({ pools, targets }: Settings): Finding[] {
   return pools.map((pool) => {
     const subject = `pool ${pool.name}`;
@@ -35,9 +35,11 @@ export function checkPools({ pools, targets }: Settings): Finding[] {
       const hint = "write 'driver: qemu' in this pool to run it in QEMU microVMs";
       return bad(subject, `driver ${pool.driver} is not built yet`, hint);
     }
-    if (targets.some(({ key, legacyRegistrationToken }) => key === pool.target && legacyRegistrationToken)) {
-      const hint = "remove legacyRegistrationToken: runners are registered from the host, and images need no token";
-      return bad(subject, "registration tokens cannot be handed to guests yet", hint);
+    const isLegacy = targets.some(({ key, legacyRegistrationToken }) => key === pool.target && legacyRegistrationToken);
+    if (isLegacy && pool.mute === true) {
+      const hint =
+        "remove legacyRegistrationToken, unless the image's agent registers itself although it has a .runner";
+      return warning(subject, "every job can read the scope's registration token and register runners with it", hint);
     }
     const size = pool.driver === "qemu" ? `, ${pool.memoryMib} MiB and ${pool.vcpus} CPUs each` : "";
     const labels = pool.labels.length === 0 ? "jobs without runs-on" : `labels ${pool.labels.join(", ")}`;

@@ -125,8 +125,11 @@ describe("doctor", () => {
       { state: "bad", hint: expect.stringContaining("driver: qemu") },
     ]);
     const qemu = { driver: "qemu", runner: { image: "local:default", labels: ["a"] } };
-    const legacy = await findingsOf({ gitea: { legacyRegistrationToken: true } });
-    expect(legacy.of("pool default")).toMatchObject([{ state: "bad", hint: expect.stringContaining("legacy") }]);
+    const original = { ...qemu, runner: { ...qemu.runner, agent: "original" } };
+    const legacy = await findingsOf({ gitea: { legacyRegistrationToken: true }, pool: original });
+    expect(legacy.of("pool default")).toMatchObject([{ state: "warning", hint: expect.stringContaining("legacy") }]);
+    const harmless = await findingsOf({ gitea: { legacyRegistrationToken: true }, pool: qemu });
+    expect(harmless.of("pool default")).toMatchObject([{ state: "ok" }]);
     const loopback = await findingsOf({ pool: qemu });
     expect(loopback.of("forge").at(-1)).toMatchObject({ state: "bad", detail: expect.stringContaining("loopback") });
     const large = await findingsOf({ pool: { ...qemu, engine: "shell", qemu: { memSizeMib: 16_000_000 } } });

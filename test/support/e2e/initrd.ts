@@ -37,6 +37,27 @@ export function rootInitrd(image: TestImage): string {
   ]);
 }
 
+/**
+ * A guest with a stand-in for the original's agent and for act_runner. A `stubborn` agent registers itself although it was
+ * given a registration, as the oldest ones do.
+ */
+export function originalInitrd(image: TestImage, stubborn = false): string {
+  const script = (name: string) => readFileSync(join(import.meta.dirname, "guest", name), "utf8");
+  const agent = script("original-agent.sh").replace("@STUBBORN@", stubborn ? "yes" : "no");
+  const program = (path: string, text: string): CpioEntry => ({
+    path,
+    type: "file",
+    mode: 0o755,
+    content: Buffer.from(text),
+  });
+  const directories = ["files", "files/usr", "files/usr/bin", "files/usr/local", "files/usr/local/bin"];
+  return extended(`original${stubborn ? "-stubborn" : ""}`, image, [
+    ...directories.map((path) => ({ path, type: "directory" as const, mode: 0o755 })),
+    program("files/usr/bin/fireteact", agent),
+    program("files/usr/local/bin/act_runner", script("act-runner.sh")),
+  ]);
+}
+
 /** The kernel unpacks archives that follow each other; a later file takes the place of an earlier one. */
 function extended(name: string, image: TestImage, entries: CpioEntry[]): string {
   mkdirSync(DIRECTORY, { recursive: true, mode: 0o755 });

@@ -12,6 +12,8 @@ export interface Script extends EngineScript {
   failCreate?: () => boolean;
   /** Milliseconds that an agent waits at its end for a host that listens. */
   lastWords?: number;
+  /** The agent is the original's: it takes its registration from a file and opens no channel. */
+  original?: boolean;
 }
 
 export type ScriptedDriver = ReturnType<typeof createScriptedDriver>;
@@ -34,6 +36,7 @@ interface Scripted {
 export function createScriptedDriver(script: Script) {
   const sandboxes = new Map<string, Scripted>();
   const created: string[] = [];
+  const dialled: string[] = [];
 
   const driver: SandboxDriver = {
     name: "fake",
@@ -53,8 +56,10 @@ export function createScriptedDriver(script: Script) {
       await sandbox.engine;
     },
     dial: (hex) => {
+      dialled.push(hex);
       const sandbox = sandboxes.get(hex);
-      if (sandbox === undefined || sandbox.exit !== undefined) return Promise.reject(new Error("nobody listens"));
+      const isDeaf = sandbox === undefined || sandbox.exit !== undefined || script.original === true;
+      if (isDeaf) return Promise.reject(new Error("nobody listens"));
       const [host, guest] = duplexPair();
       sandbox.channel.attach(guest);
       return Promise.resolve(host);
@@ -111,7 +116,7 @@ export function createScriptedDriver(script: Script) {
   const booted = new WeakSet<Scripted>();
   function look(sandbox: Scripted, up = false): void {
     if (up) booted.add(sandbox);
-    const credentials = credentialsIn(sandbox.document);
+    const credentials = script.original === true ? credentialsInFile(sandbox.spec) : credentialsIn(sandbox.document);
     if (!booted.has(sandbox) || credentials === undefined || sandbox.engine !== undefined) return;
     sandbox.channel.report({ kind: "starting", engine: "shell" });
     sandbox.engine = runScriptedEngine(credentials, script, {
@@ -119,10 +124,11 @@ export function createScriptedDriver(script: Script) {
       draining: () => sandbox.draining,
       signal: sandbox.abort.signal,
     })
-      .then(() => sandbox.channel.flush(script.lastWords ?? 2_000))
+      .then(() => sandbox.channel.flush(script.original === true ? 0 : (script.lastWords ?? 2_000)))
       .then(() => end(sandbox, { code: 0, signal: null, at: Date.now() }))
       .catch((error: unknown) => {
         if (sandbox.abort.signal.aborted) return;
+        if (script.original === true) end(sandbox, { code: 0, signal: null, at: Date.now() });
         sandbox.channel.report({ kind: "failed", detail: String(error) });
       });
   }
@@ -138,6 +144,9 @@ export function createScriptedDriver(script: Script) {
   return {
     driver,
     created,
+    dialled,
+    /** What a sandbox was made from. */
+    spec: (hex: string) => sandboxes.get(hex)?.spec,
     running: () => sandboxes.size,
     alive: () => [...sandboxes.values()].filter(({ exit }) => exit === undefined).length,
     crash: (hex: string) => crash(hex),
@@ -165,6 +174,14 @@ function infoOf({ spec, exit }: Scripted): SandboxInfo {
 function credentialsIn(document: MetadataDocument): ScriptedCredentials | undefined {
   const tree = document as { latest?: { "meta-data"?: { fireteact?: { credentials?: ScriptedCredentials } } } };
   return tree.latest?.["meta-data"]?.fireteact?.credentials;
+}
+
+/** As act_runner reads them. */
+function credentialsInFile({ files }: SandboxSpec): ScriptedCredentials | undefined {
+  const file = files?.["/opt/act_runner/.runner"];
+  if (file === undefined) return undefined;
+  const { labels, ...rest } = JSON.parse(file.content) as { labels: string[] } & Omit<ScriptedCredentials, "labels">;
+  return { ...rest, labels: labels.join(",") };
 }
 
 /** Two ends of one byte stream. */

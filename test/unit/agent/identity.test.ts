@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { engineConfigContent, hasContent, runnerFileContent, writeFileAs } from "../../../src/agent/files.ts";
+import { engineConfigContent, hasContent, writeFileAs } from "../../../src/agent/files.ts";
 import { commandAs, engineEnvironment, findIdentity, type Identity } from "../../../src/agent/identity.ts";
 import { silentLogger } from "../../../src/base/log.ts";
+import { runnerFileContent } from "../../../src/runner-rpc/runner-file.ts";
 
 let root = "";
 beforeEach(() => {
@@ -55,7 +56,7 @@ describe("the engine's files", () => {
   it("are the runner's registration as the published runners read it", async () => {
     const credentials = { row: "12", uuid: "u", token: "t", address: "http://f", labels: ["a:host"], ephemeral: true };
     const path = join(root, "work/deep/.runner");
-    await writeFileAs(path, runnerFileContent("name", credentials), 0o600, self);
+    await writeFileAs(path, runnerFileContent({ name: "name", ...credentials }), 0o600, self);
     expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({
       id: 12,
       uuid: "u",

@@ -255,6 +255,16 @@ describe("one mistake gives one clear line", () => {
       ['c.yaml:3:15: pollInterval: must be between 1s and 1h, found "2h"'],
     ],
     [
+      "another engine with the original's agent",
+      `${FORGE}pools: [{name: a, driver: qemu, engine: shell, runner: {image: i, labels: [x], agent: original}}]\n`,
+      ["c.yaml:2:41: pools[0].engine: the original's agent starts act_runner, found shell; leave engine out"],
+    ],
+    [
+      "the original's agent without an image",
+      `${FORGE}pools: [{name: a, driver: native, runner: {labels: [x], agent: original}}]\n`,
+      ["c.yaml:2:64: pools[0].runner.agent: original is for images; a pool with driver: native has none"],
+    ],
+    [
       "a job limit below the engine's",
       top("limits: {engine: 2h, job: 1h}"),
       ["c.yaml:3:27: limits.job: must be at least the engine's limit, found 1h < 2h"],

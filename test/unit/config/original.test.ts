@@ -188,6 +188,7 @@ describe("differences from the original are said once, in files of the original"
     const flags = "legacyRegistrationToken: true, allowPersistentRegistration: true";
     expect(warningsOf(original(flags))).toEqual([
       "c.yaml:2:85: gitea.legacyRegistrationToken: every job can read the registration token and register runners with it",
+      "c.yaml:2:85: gitea.legacyRegistrationToken: not used: no pool has runner.agent: original",
       "c.yaml:2:120: gitea.allowPersistentRegistration: with an older forge a job can keep its runner and take other jobs",
     ]);
     expect(errorsOf(original(flags, "driver: native"))).toEqual([

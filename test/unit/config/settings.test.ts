@@ -58,6 +58,7 @@ describe("what nobody set", () => {
     expect(poolOf(pool, "gitea", guest).engine).toBe("gitea-runner");
     expect(poolOf(pool, "forgejo", guest).engine).toBe("forgejo-runner");
     expect(poolOf({ ...pool, engine: "shell" }, "gitea", guest).engine).toBe("shell");
+    expect(poolOf({ ...pool, mute: true }, "forgejo", guest)).toMatchObject({ engine: "gitea-runner", mute: true });
     expect(poolOf(pool, "gitea", guest)).not.toHaveProperty("runnerLabels");
   });
 

@@ -60,6 +60,7 @@ function watch() {
     },
     register: unused,
     failTask: unused,
+    registrationToken: unused,
     deleteRunner: unused,
     disableRunner: unused,
     close: async () => {},

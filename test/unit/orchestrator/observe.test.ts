@@ -27,6 +27,7 @@ function heldForge() {
     runners: () => Promise.resolve({ items: [], complete: true }),
     register: () => Promise.reject(new Error("not here")),
     failTask: () => Promise.reject(new Error("not here")),
+    registrationToken: () => Promise.reject(new Error("not here")),
     deleteRunner: () => Promise.resolve(),
     disableRunner: () => Promise.resolve(),
     close: () => Promise.resolve(),
