@@ -1,8 +1,12 @@
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { kill } from "../../src/base/process.ts";
+import { PLACES } from "../support/e2e/host.ts";
 import { rootInitrd } from "../support/e2e/initrd.ts";
 import { buildTestImage } from "../support/e2e/program.ts";
 import { type Usage, usageOf } from "../support/e2e/usage.ts";
 import { startWorld, type World } from "../support/e2e/world.ts";
+import { monitorsBelow } from "../support/remains.ts";
 
 let world: World;
 const MIB = 2 ** 20;
@@ -50,6 +54,25 @@ describe("a job that floods", () => {
     const { engine } = await world.daemon.logs(runner.id);
     expect(engine.length).toBeLessThanOrEqual(65_536);
     expect(await world.closedRunner(run, "flood")).toMatchObject({ result: "failure", ending: { reason: "finished" } });
+  });
+});
+
+describe("a monitor that is killed under its job", () => {
+  it("fails the job in the forge at once, and the reason is the last line of its log", async () => {
+    const run = await world.push({ killed: [{ run: "echo it runs; sleep 600" }] });
+    const lines = () => (run.job("killed").attempts[0]?.log ?? []).map(({ content }) => content);
+    await world.daemon.until("the job's first line", () => (lines().includes("it runs") ? true : undefined));
+    const runner = await world.runner("the job's runner", ({ status }) => status === "busy");
+    const monitors = monitorsBelow(join(PLACES.run, "sandboxes", runner.vm_id ?? ""), [world.daemon.pid]);
+    expect(monitors.length).toBeGreaterThan(0);
+    const killedAt = performance.now();
+    for (const pid of monitors) kill(pid, "SIGKILL");
+    expect(await world.finished(run, 30_000)).toEqual({ killed: "failure" });
+    expect(performance.now() - killedAt).toBeLessThan(20_000);
+    expect(run.job("killed").attempts).toMatchObject([{ endedBy: "runner", logClosed: true }]);
+    expect(lines().at(-1)).toContain(`the runner ${runner.name} ended before this job did: the sandbox ended`);
+    const closed = await world.closedRunner(run, "killed");
+    expect(closed).toMatchObject({ ending: { reason: "sandbox-exited" }, job_outcome: { state: "failed" } });
   });
 });
 
