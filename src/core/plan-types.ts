@@ -108,19 +108,21 @@ export const emptyMemory = (): PlanMemory => ({
 });
 
 /** Why a job is not running yet; the only source for API, CLI and metrics. */
-export type WaitCode =
-  | "runner-ready"
-  | "runner-starting"
-  | "no-pool-matches"
-  | "pool-at-max"
-  | "host-full"
-  | "backing-off"
-  | "paused"
-  | "pool-unusable"
-  | "unservable"
-  | "blocked"
-  | "forge-frozen"
-  | "draining";
+export const WAIT_CODES = [
+  "runner-ready",
+  "runner-starting",
+  "no-pool-matches",
+  "pool-at-max",
+  "host-full",
+  "backing-off",
+  "paused",
+  "pool-unusable",
+  "unservable",
+  "blocked",
+  "forge-frozen",
+  "draining",
+] as const;
+export type WaitCode = (typeof WAIT_CODES)[number];
 
 export interface WaitReason {
   job: Job;

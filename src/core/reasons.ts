@@ -59,7 +59,14 @@ function matchedReason(runner: Runner): Pick<WaitReason, "code" | "detail"> {
     return { code: "runner-ready", detail: `runner ${runner.id} is ready to take it` };
   if (statusOf(runner) === "idle")
     return { code: "runner-starting", detail: `warm runner ${runner.id} is being registered for it` };
-  return { code: "runner-starting", detail: `runner ${runner.id} is starting` };
+  return { code: "runner-starting", detail: `runner ${runner.id} ${progressOf(runner)}` };
+}
+
+/** How far a runner is on its way to a job. */
+function progressOf({ agent, registration, sandbox }: Runner): string {
+  if (sandbox.phase === "none" || sandbox.phase === "starting") return "is being made";
+  if (agent.phase === "silent") return "boots";
+  return registration.phase === "active" ? "has booted and starts its engine" : "has booted and is being registered";
 }
 
 function refusal({ obstacle, pools }: Extract<Fate, { kind: "refused" }>): string {

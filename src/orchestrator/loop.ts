@@ -29,6 +29,7 @@ import type { Orchestrator } from "./port.ts";
 import { rebuild, type Stray } from "./rebuild.ts";
 import type { Records } from "./records.ts";
 import { joinCalls, workThrough } from "./turns.ts";
+import { createUnmatchedWarner } from "./unmatched.ts";
 
 export interface LoopDeps {
   hostId: string;
@@ -91,6 +92,7 @@ export function createLoop(deps: LoopDeps): Loop {
   let keepingHouse: Promise<void> = Promise.resolve();
   const settled: (() => void)[] = [];
   const stopping = new AbortController();
+  const warnOfUnmatched = createUnmatchedWarner(log);
 
   const stepRunner = createStepRunner({
     ...deps.execute,
@@ -141,6 +143,7 @@ export function createLoop(deps: LoopDeps): Loop {
     });
     carryOut(output);
     planned = true;
+    warnOfUnmatched(output.reasons);
     records.emit({ kind: "plan", milliseconds: performance.now() - began, steps: output.steps.length });
     alarm?.cancel();
     if (output.wakeAt !== undefined) alarm = clock.after(Math.max(output.wakeAt - clock.uptime(), 10), wake);

@@ -1,4 +1,4 @@
-import type { PoolView } from "../core/plan-types.ts";
+import { type PoolView, WAIT_CODES } from "../core/plan-types.ts";
 import { isBusy, isLive, statusOf } from "../core/runner.ts";
 import type { Runner } from "../core/types.ts";
 import type { Orchestrator } from "../orchestrator/port.ts";
@@ -15,6 +15,7 @@ export function readGauges(metrics: MetricSet, orchestrator: Orchestrator): void
   const { runners, waiting, forgeUp, pool } = metrics;
   for (const gauge of [...Object.values(pool), runners, waiting, forgeUp]) gauge.reset();
   for (const view of pools) readPool(metrics, view, orchestrator);
+  for (const code of WAIT_CODES) waiting.set({ reason: code }, 0);
   for (const { code } of orchestrator.reasons()) waiting.inc({ reason: code });
   for (const { key, health } of orchestrator.targets()) forgeUp.set({ target: key }, health === "ok" ? 1 : 0);
 }

@@ -10,11 +10,11 @@ const SOON = () => AbortSignal.timeout(30_000);
 interface Removal {
   what: string;
   /** What the service is told to strive for before a round, so that one listens. */
-  keep(world: World, round: number): Settings;
+  keep: (world: World, round: number) => Settings;
   /** Begins the removal. */
-  remove(world: World, round: number): void | Promise<void>;
+  remove: (world: World, round: number) => void | Promise<void>;
   /** Makes up for it, so that a job that came too late is served. */
-  afterwards?(world: World, round: number): void | Promise<void>;
+  afterwards?: (world: World, round: number) => void | Promise<void>;
 }
 
 const pool = (over: Record<string, unknown> = {}) => ({ ...FAKE_POOL, minRunners: 1, ...over });

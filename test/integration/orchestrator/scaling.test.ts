@@ -47,6 +47,21 @@ describe("pools of runners", () => {
     ).toEqual(["big", "big", "small"]);
   });
 
+  it("that match no job say so once, with the label that none has", async () => {
+    const world = await createWorld();
+    await world.push({ odd: ["linux", "gpu"] });
+    await eventually("the reason is known", () => world.orchestrator.reasons()[0]?.code === "no-pool-matches");
+    let plans = 0;
+    world.orchestrator.subscribe(({ kind }) => {
+      if (kind === "plan") plans++;
+    });
+    const run = await world.push({ plain: ["linux"] });
+    await run.finished(ENOUGH());
+    await eventually("it was planned often since", () => plans > 5);
+    const warnings = world.lines.filter(({ msg }) => msg === "a job waits that no pool matches");
+    expect(warnings).toMatchObject([{ level: "warn", name: "odd", detail: "no pool offers the label gpu" }]);
+  });
+
   it("have no runners without jobs, and none is made before there is one", async () => {
     const world = await createWorld();
     await eventually("the forge was read", () => world.forge.requests.total() > 3);

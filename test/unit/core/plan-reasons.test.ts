@@ -3,6 +3,7 @@ import { plan } from "../../../src/core/plan.ts";
 import type { PlanInput } from "../../../src/core/plan-types.ts";
 import type { Job } from "../../../src/core/types.ts";
 import {
+  after,
   booting,
   busy,
   ending,
@@ -39,7 +40,19 @@ describe("why a job waits", () => {
       what: "a booting runner",
       given: { runners: [booting(1)] },
       code: "runner-starting",
-      detail: `runner ${booting(1).id} is starting`,
+      detail: `runner ${booting(1).id} boots`,
+    },
+    {
+      what: "a runner whose sandbox is being made",
+      given: { runners: [fresh(1, { jobKey: job(1).key })] },
+      code: "runner-starting",
+      detail: `runner ${fresh(1).id} is being made`,
+    },
+    {
+      what: "a runner whose engine starts",
+      given: { runners: [after(booting(1), [{ kind: "agent-up" }, { kind: "engine-starting" }])] },
+      code: "runner-starting",
+      detail: `runner ${booting(1).id} has booted and starts its engine`,
     },
     {
       what: "a warm runner",
