@@ -134,9 +134,9 @@ async function onRealForge(options: DemoOptions, places: Places): Promise<{ jobs
   const daemon = await startDaemon(places, configuration(options, gitea));
   try {
     progress(`waiting for a job with 'runs-on: ${label}' on ${forge}: start a workflow that has one`);
-    const one = firstJobs(daemon);
-    await watchWhile(daemon, one, progress);
-    const closed = await one;
+    const first = firstJobs(daemon, label);
+    await watchWhile(daemon, first, progress);
+    const closed = await first;
     const jobs = await Promise.all(
       closed.map(async (runner): Promise<DemoJob> => {
         const { engine } = await daemon.get<{ engine: string }>(`/api/v1/runners/${runner.id}/logs`);
@@ -209,13 +209,19 @@ async function closedRunners(daemon: DemoDaemon, count: number): Promise<ClosedR
   }
 }
 
-/** Waits until runners have finished jobs and none is left. */
-async function firstJobs(daemon: DemoDaemon): Promise<ClosedRunner[]> {
+/** Waits until runners have finished jobs, none is left, and no job waits for one: others may wait for the first. */
+async function firstJobs(daemon: DemoDaemon, label: string): Promise<ClosedRunner[]> {
   const end = performance.now() + JOBS_TIMEOUT;
+  let closed: ClosedRunner[] = [];
   while (performance.now() < end) {
-    const closed = await closedRunners(daemon, 1);
-    if (closed.length > 0) return closed;
+    ({ runners: closed } = await daemon.get<{ runners: ClosedRunner[] }>("/api/v1/history?limit=20"));
+    const { runners: open } = await daemon.get<{ runners: unknown[] }>("/api/v1/runners");
+    const { jobs } = await daemon.get<{ jobs: { job: { labels: string[] } }[] }>("/api/v1/jobs");
+    const waits = jobs.some(({ job }) => job.labels.includes(label));
+    if (closed.length > 0 && open.length === 0 && !waits) return closed;
+    await new Promise((resolve) => setTimeout(resolve, 100));
   }
+  if (closed.length > 0) return closed;
   throw new FireteactError("DEMO_NO_JOB", "no job came within 15 minutes", {
     hint: "does a workflow name the label in 'runs-on'?",
   });
