@@ -1,13 +1,15 @@
-// `npm run faults -- [--count N] [--seed S] [--points [--store-lost]] [--parallel N]`: kills the daemon at chosen moments,
+// `npm run faults -- [--driver fake|qemu] [--count N] [--seed S] [--points [--store-lost]] [--parallel N]`: kills the daemon at chosen moments,
 // starts it again, and proves that no job was lost and nothing is left. Without --points the moments follow from seeds,
 // and a seed brings about the same events each time.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Course, type Outcome, runCourse } from "../test/support/faults/course.ts";
+import { fakeGround } from "../test/support/faults/ground.ts";
 import { nameOf } from "../test/support/faults/orders.ts";
 import { ALL_POINTS } from "../test/support/faults/points.ts";
 import { buildFaultDaemon } from "../test/support/faults/program.ts";
+import { qemuGround } from "../test/support/faults/qemu-ground.ts";
 import { SCENARIOS } from "../test/support/faults/scenarios.ts";
 import { courseOf } from "../test/support/faults/seeds.ts";
 import { root } from "./toolchain.mjs";
@@ -21,8 +23,10 @@ const { values } = parseArgs({
     /** Every point once instead, and with `store-lost` each death takes the store with it. */
     points: { type: "boolean", default: false },
     "store-lost": { type: "boolean", default: false },
-    /** How many worlds at a time. */
-    parallel: { type: "string", default: "4" },
+    /** What sandboxes are: `fake` (child processes) or `qemu` (real guests, as root). */
+    driver: { type: "string", default: "fake" },
+    /** How many worlds at a time; real guests have the host for themselves. */
+    parallel: { type: "string" },
   },
 });
 
@@ -36,12 +40,14 @@ interface Item {
 }
 
 const program = await buildFaultDaemon();
+const ground = values.driver === "qemu" ? await qemuGround() : fakeGround;
+const parallel = values.driver === "qemu" ? 1 : Number(values.parallel ?? 4);
 const items = values.points ? pointItems() : seedItems();
 const outcomes: Outcome[] = [];
 let failed = 0;
 let next = 0;
 
-await Promise.all(Array.from({ length: Number(values.parallel) }, work));
+await Promise.all(Array.from({ length: parallel }, work));
 summarize();
 process.exitCode = failed === 0 ? 0 : 1;
 
@@ -72,7 +78,7 @@ function seedItems(): Item[] {
   const first = values.seed === undefined ? Date.now() % 1_000_000_000 : Number(values.seed);
   return Array.from({ length: Number(values.count) }, (_, index) => {
     const { title, ...course } = courseOf(first + index);
-    return { name: `seed ${first + index}: ${title}`, course: { ...course, program }, strict: false };
+    return { name: `seed ${first + index}: ${title}`, course: { ...course, program, ground }, strict: false };
   });
 }
 
@@ -80,7 +86,7 @@ function pointItems(): Item[] {
   const storeLost = values["store-lost"];
   return ALL_POINTS.map(({ step, point }) => ({
     name: `${step} ${point}${storeLost ? ", store lost" : ""}`,
-    course: { scenario: SCENARIOS[step], kills: [{ step, point, hit: 1, storeLost }], program },
+    course: { scenario: SCENARIOS[step], kills: [{ step, point, hit: 1, storeLost }], program, ground },
     strict: true,
   }));
 }

@@ -50,19 +50,27 @@ function openPaths(pid: number): string[] {
 /** What a daemon keeps for itself and for the next one. All else below its directories belonged to a sandbox. */
 const KEPT = [
   /^run\/api\.sock$/,
-  /^run\/fake\/shim$/,
+  /^run\/(?:fake\/)?shim$/,
   /^state\/(?:host-id|claim\.db|state\.db)(?:-wal|-shm|-journal)?$/,
+  // What monitors share, and the files of the tests themselves.
+  /^state\/(?:images|kernels|probe|initrds)\//,
+  /^state\/disks\/pristine-[^/]*$/,
+  /^state\/(?:image-[^/]*|config)\.yaml$/,
+  /^state\/serve\.log$/,
   /^state\/logs\/[0-9a-f]{24}\.log$/,
 ];
 
 /** Directories that stay when they are empty. */
-const PLACES_KEPT = /^(?:run|run\/(?:fake|sandboxes)|state|state\/(?:disks|logs))$/;
+const PLACES_KEPT = /^(?:run\/(?:fake|sandboxes|network)|state\/(?:disks|logs|images|kernels|probe|initrds))$/;
 
 function filesOf(places: Places): string[] {
   return Object.entries(places).flatMap(([name, root]) =>
     entriesIn(root).flatMap((entry) => {
-      const path = join(name, relative(root, join(entry.parentPath, entry.name)));
-      const kept = entry.isDirectory() ? PLACES_KEPT.test(path) : KEPT.some((pattern) => pattern.test(path));
+      const whole = join(entry.parentPath, entry.name);
+      // One of them may lie in the other.
+      if (name === "state" && `${whole}/`.startsWith(`${places.run}/`)) return [];
+      const path = join(name, relative(root, whole));
+      const kept = (entry.isDirectory() && PLACES_KEPT.test(path)) || KEPT.some((pattern) => pattern.test(path));
       return kept ? [] : [`${entry.isDirectory() ? "directory" : entry.isSocket() ? "socket" : "file"} ${path}`];
     }),
   );

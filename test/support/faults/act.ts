@@ -1,12 +1,13 @@
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { isOurs, newHex, runnerName } from "../../../src/base/names.ts";
+import { isOurs, newHex, type Places, runnerName } from "../../../src/base/names.ts";
 import { kill } from "../../../src/base/process.ts";
 import type { AttemptView } from "../../../src/forge-simulator/handle.ts";
 import { createRunnerClient } from "../../../src/runner-rpc/client.ts";
 import type { Daemon, Host, RunnerView } from "../host.ts";
 import { monitorsBelow } from "../remains.ts";
+import type { Ground } from "./ground.ts";
 import { runMark } from "./prover.ts";
 
 /** What a scenario can do. While its daemon may die at any moment, whatever waits for it is over when it did. */
@@ -32,13 +33,9 @@ export interface Act {
   foreign: string[];
 }
 
-/** Lets held jobs go. */
-export const letGo = (host: Host): void => writeFileSync(goFile(host), "");
-const goFile = (host: Host) => join(host.directory, "go");
-
 /** Deletes what a store knows, and not who this host is. */
-export function loseStore(host: Host): void {
-  for (const suffix of ["", "-wal", "-shm"]) rmSync(join(host.places.state, `state.db${suffix}`), { force: true });
+export function loseStore({ state }: Places): void {
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(join(state, `state.db${suffix}`), { force: true });
 }
 
 /**
@@ -47,6 +44,7 @@ export function loseStore(host: Host): void {
  */
 export function actOn(
   host: Host,
+  ground: Ground,
   daemon: () => Daemon,
   mayDie: () => boolean,
   again: (prepare: () => void) => Promise<void>,
@@ -67,7 +65,10 @@ export function actOn(
     push: async (jobs, labels = ["linux"]) => {
       const definitions = Object.entries(jobs).map(([name, takes]) => [
         name,
-        { "runs-on": labels, steps: [{ run: `echo "${runMark(name)}"\n${bodyOf(host, takes)}` }] },
+        {
+          "runs-on": labels,
+          steps: [{ run: `echo "${runMark(name)}"\n${takes === "held" ? ground.hold(host) : `sleep ${takes}`}` }],
+        },
       ]);
       await host.forge.pushWorkflow({
         repository: "org/app",
@@ -90,7 +91,7 @@ export function actOn(
       if (answer !== undefined && answer.status >= 400) throw new Error(`${method} ${path}: ${answer.body}`);
       if (answer === undefined) await until("the daemon's death", () => false);
     },
-    startWithoutStore: () => again(() => loseStore(host)),
+    startWithoutStore: () => again(() => loseStore(host.places)),
     plantRow: async (whose) => {
       const ours = readFileSync(join(host.places.state, "host-id"), "utf8").slice(0, 6);
       const id = whose === "ours" ? ours : ours === "0f0f0f" ? "f0f0f0" : "0f0f0f";
@@ -104,8 +105,4 @@ export function actOn(
       if (whose === "foreign") foreign.push(name);
     },
   };
-}
-
-function bodyOf(host: Host, takes: number | "held"): string {
-  return takes === "held" ? `until [ -e ${goFile(host)} ]; do sleep 0.05; done` : `sleep ${takes}`;
 }

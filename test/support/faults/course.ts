@@ -1,9 +1,9 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Daemon, type Host, openHost } from "../host.ts";
-import { FAKE_POOL } from "../orchestrator.ts";
+import type { Daemon, Host } from "../host.ts";
 import { namesIn } from "../remains.ts";
-import { type Act, actOn, letGo, loseStore } from "./act.ts";
+import { type Act, actOn, loseStore } from "./act.ts";
+import { fakeGround, type Ground } from "./ground.ts";
 import type { Kill, Orders } from "./orders.ts";
 import { type Finding, prove } from "./prover.ts";
 import type { Scenario } from "./scenarios.ts";
@@ -15,6 +15,8 @@ export interface Course {
   kills: (Kill & { storeLost?: boolean })[];
   /** The daemon to run, see `buildFaultDaemon`. */
   program: string;
+  /** Default: the fake one. */
+  ground?: Ground;
   /** Changes the world before the daemon may die; what it does to the forge is over when a daemon has died. */
   trouble?: (host: Host) => void;
   /** Damage that is to be found: done when the last daemon has stopped, before the look at what is left. */
@@ -36,24 +38,20 @@ export interface Outcome {
 const HOUSEKEEPING = 500;
 /** A scenario that should have brought the death about by now goes on without it. */
 const PATIENCE = 20_000;
-/** Everything is done by then, or never. */
-const DEADLINE = 120_000;
 
 /** Runs it to its end, and looks at what is left. Throws only where the world itself does not work. */
 export async function runCourse(course: Course): Promise<Outcome> {
   const { scenario, kills } = course;
   const minIdle = scenario.minIdle ?? 0;
-  await using host = await openHost({
-    // Looked at only when a scenario asks for it.
-    forge: { timers: { zombieMs: 1, checkEveryMs: 3_600_000 } },
-    command: (config) => [course.program, config, ordersFile(host), host.places.state, host.places.run],
-    config: {
-      pools: [{ ...FAKE_POOL, maxRunners: 4, minIdle }],
-      shutdown: "drain",
-      drainTimeout: "60s",
-      limits: { boot: "20s", ready: "20s", idle: "5s" },
+  const ground = course.ground ?? fakeGround;
+  await using host = await ground.open(
+    {
+      // Looked at only when a scenario asks for it.
+      forge: { timers: { zombieMs: 1, checkEveryMs: 3_600_000 } },
+      command: (config) => [course.program, config, ordersFile(host), host.places.state, host.places.run],
     },
-  });
+    { maxRunners: scenario.maxRunners ?? 4, minIdle },
+  );
   const paths = { armed: join(host.directory, "armed"), trace: join(host.directory, "trace") };
   const recovery: number[] = [];
   let killed = 0;
@@ -67,6 +65,7 @@ export async function runCourse(course: Course): Promise<Outcome> {
   let daemon: Daemon = await host.serving();
   const act = actOn(
     host,
+    ground,
     () => daemon,
     () => armed,
     async (between) => {
@@ -82,7 +81,7 @@ export async function runCourse(course: Course): Promise<Outcome> {
     const { signal } = await daemon.exit;
     if (signal !== "SIGKILL") return false;
     if (killed > recovery.length) recovery.push(performance.now() - began);
-    if (kills[killed++]?.storeLost === true) loseStore(host);
+    if (kills[killed++]?.storeLost === true) loseStore(host.places);
     order(kills[killed]);
     began = performance.now();
     daemon = host.daemon();
@@ -110,10 +109,13 @@ export async function runCourse(course: Course): Promise<Outcome> {
         const others = host.forge.jobs().filter(({ key }) => key !== "held");
         const over = others.length > 0 && others.every(({ status }) => isOver(status));
         scenario.goOn?.(act);
-        if (killed > 0 || over || performance.now() - since > PATIENCE) release(host);
+        if (killed > 0 || over || performance.now() - since > PATIENCE) {
+          ground.letGo(host);
+          host.forge.faults.clear();
+        }
         return await isAtRest(host, daemon, minIdle, act);
       },
-      DEADLINE,
+      ground.deadline,
     );
   try {
     do {
@@ -129,7 +131,7 @@ export async function runCourse(course: Course): Promise<Outcome> {
   const { code } = await daemon.exit;
   if (code !== 0) findings.push({ kind: "leak", what: `the daemon ended with ${code}` });
   await course.sabotage?.(act);
-  findings.push(...prove(host, scenario.expected ?? {}, act.foreign));
+  findings.push(...(await prove(host, ground, scenario.expected ?? {}, act.foreign)));
   const lines = existsSync(paths.trace) ? readFileSync(paths.trace, "utf8").trim().split("\n") : [];
   return {
     findings,
@@ -143,12 +145,6 @@ export async function runCourse(course: Course): Promise<Outcome> {
 const ordersFile = (host: Host) => join(host.directory, "orders.json");
 const isOver = (status: string): boolean => !["waiting", "running", "blocked"].includes(status);
 
-/** What stands in the way of jobs goes. */
-function release(host: Host): void {
-  letGo(host);
-  host.forge.faults.clear();
-}
-
 /** No job is open, no runner of ours is registered, and what is on the host is the warm runners that the daemon knows. */
 async function isAtRest(host: Host, daemon: Daemon, minIdle: number, act: Act): Promise<boolean> {
   if (!host.forge.jobs().every(({ status }) => isOver(status))) return false;
@@ -157,10 +153,13 @@ async function isAtRest(host: Host, daemon: Daemon, minIdle: number, act: Act): 
   if (runners.length !== minIdle || runners.some(({ status }) => status !== "idle")) return false;
   const known = new Set(runners.map(({ id }) => id.slice(-24)));
   const { run, state } = host.places;
-  const found = [...namesIn(join(run, "sandboxes")), ...namesIn(join(state, "disks"))];
+  const found = [...namesIn(join(run, "sandboxes")), ...namesIn(join(state, "disks")).filter(isOfSandbox)];
   // That there is no runner may also mean that nobody answered yet.
   return found.every((name) => known.has(name)) && (await answers(daemon));
 }
+
+/** Beside them lie the empty disks that they are clones of. */
+const isOfSandbox = (name: string): boolean => !name.startsWith("pristine-");
 
 const answers = async (daemon: Daemon): Promise<boolean> => {
   const answer = await daemon.call("GET", "/api/v1/pools").catch(() => undefined);

@@ -1,7 +1,7 @@
 import type { JobStatus } from "../../../src/forge-simulator/records.ts";
 import type { ForgeSimulator } from "../../../src/forge-simulator/simulator.ts";
 import type { Host } from "../host.ts";
-import { remainsOf } from "../remains.ts";
+import type { Ground } from "./ground.ts";
 
 /** Something that must not be. */
 export interface Finding {
@@ -55,10 +55,15 @@ export function proveRows(forge: ForgeSimulator, foreign: readonly string[]): Fi
 }
 
 /** Everything that must not be once a world has come to rest and its daemon has stopped. */
-export function prove(host: Host, expected: Expected, foreign: readonly string[]): Finding[] {
+export async function prove(
+  host: Host,
+  ground: Ground,
+  expected: Expected,
+  foreign: readonly string[],
+): Promise<Finding[]> {
   return [
     ...proveJobs(host.forge, expected),
     ...proveRows(host.forge, foreign),
-    ...remainsOf(host.places, host.daemons()).map((what) => ({ kind: "leak" as const, what })),
+    ...(await ground.remains(host)).map((what) => ({ kind: "leak" as const, what })),
   ];
 }

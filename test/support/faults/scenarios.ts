@@ -6,6 +6,7 @@ import type { Expected } from "./prover.ts";
 export interface Scenario {
   title: string;
   minIdle?: number;
+  maxRunners?: number;
   expected?: Expected;
   /** Before the daemon may die. A held job runs already. */
   prepare?(act: Act): Promise<void>;
@@ -45,6 +46,8 @@ const removal: Scenario = {
 
 const arrival: Scenario = {
   title: "a job arrives in the moment in which its runner is being removed",
+  // Another runner would take it first.
+  maxRunners: 2,
   prepare: async (act) => {
     act.host.forge.faults.add({ match: FETCH, fault: { kind: "slow", milliseconds: 3_000 }, times: 1 });
     await act.push({ late: 0.2 });

@@ -3,7 +3,7 @@ import type { Host } from "../host.ts";
 import type { Course } from "./course.ts";
 import type { Kill } from "./orders.ts";
 import { ALL_POINTS } from "./points.ts";
-import { ALL_SCENARIOS, type Scenario } from "./scenarios.ts";
+import { ALL_SCENARIOS, SCENARIOS, type Scenario } from "./scenarios.ts";
 
 /** What can be wrong with a forge for a while, where the daemon or an agent talks to it. */
 const TROUBLES: readonly FaultRule[] = [
@@ -30,11 +30,12 @@ export function courseOf(seed: number): Omit<Course, "program"> & { title: strin
   const random = randomOf(seed);
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
   const upTo = (most: number): number => 1 + Math.floor(random() * most);
-  const scenario = pick(ALL_SCENARIOS);
+  const first = random() < 0.5 ? pick(ALL_POINTS) : undefined;
+  const scenario = first === undefined ? pick(ALL_SCENARIOS) : SCENARIOS[first.step];
   const jobs = upTo(5);
   const troubles = random() < 0.5 ? [] : Array.from({ length: upTo(3) }, () => pick(TROUBLES));
-  const kills = Array.from({ length: upTo(3) }, (): Kill & { storeLost: boolean } => ({
-    ...(random() < 0.5 ? { hit: upTo(PASSES) } : { ...pick(ALL_POINTS), hit: upTo(2) }),
+  const kills = Array.from({ length: upTo(3) }, (_, index): Kill & { storeLost: boolean } => ({
+    ...(index === 0 && first !== undefined ? { ...first, hit: 1 } : { hit: upTo(PASSES) }),
     storeLost: random() < 0.25 && scenario.needsStore !== true,
   }));
   return {

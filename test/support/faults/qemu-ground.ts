@@ -1,0 +1,74 @@
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { findLeftovers } from "../../../src/cli/demo/leftovers.ts";
+import { addHostAddress, HOST_ADDRESS, PLACES, removeHostAddress } from "../e2e/host.ts";
+import { buildTestImage } from "../e2e/program.ts";
+import { type Host, openHost } from "../host.ts";
+import { remainsOf } from "../remains.ts";
+import { loseStore } from "./act.ts";
+import type { Ground } from "./ground.ts";
+
+const LABELS = ["linux"];
+
+/** Real guests on the host's own network: one host at a time, since its names are the product's. */
+export async function qemuGround(): Promise<Ground> {
+  const { reference, guest } = await buildTestImage();
+  return {
+    open: async (options, pool) => {
+      const before = await findLeftovers(PLACES);
+      if (before.length > 0) throw new Error(`is another fireteact running? There is already:\n${before.join("\n")}`);
+      await addHostAddress();
+      loseStore(PLACES);
+      rmSync(join(PLACES.state, "logs"), { recursive: true, force: true });
+      const host = await openHost({
+        ...options,
+        places: PLACES,
+        forge: { ...options.forge, host: HOST_ADDRESS },
+        config: {
+          guest,
+          shutdown: "drain",
+          drainTimeout: "5m",
+          // A machine that runs the tests beside other work gives guests a fraction of what they need.
+          limits: { boot: "2m", ready: "2m", idle: "20s" },
+          pools: [
+            {
+              name: "default",
+              driver: "qemu",
+              engine: "shell",
+              minRunners: 0,
+              ...pool,
+              runner: { image: reference, labels: LABELS },
+              qemu: { memSizeMib: 512, vcpuCount: 1, diskSizeMib: 1024 },
+            },
+          ],
+        },
+      });
+      return {
+        ...host,
+        [Symbol.asyncDispose]: async () => {
+          await host[Symbol.asyncDispose]();
+          await removeHostAddress();
+        },
+      };
+    },
+    hold: (host) => `until git ls-remote --exit-code ${host.forge.url}/org/app.git refs/heads/go; do sleep 1; done`,
+    letGo: (host) => {
+      if (letGo.has(host)) return;
+      letGo.add(host);
+      void host.forge.commit("org/app", { go: "" }, "go");
+    },
+    remains: async (host) => [
+      ...remainsOf(host.places, host.daemons()),
+      ...(await findLeftovers(host.places)),
+      ...mountsBelow(host.places.state),
+    ],
+    deadline: 600_000,
+  };
+}
+
+const letGo = new WeakSet<Host>();
+
+function mountsBelow(directory: string): string[] {
+  const lines = readFileSync("/proc/self/mounts", "utf8").split("\n");
+  return lines.filter((line) => line.split(" ")[1]?.startsWith(`${directory}/`)).map((line) => `mount ${line}`);
+}
