@@ -1,6 +1,6 @@
-// `npm run faults -- [--driver fake|qemu] [--count N] [--seed S] [--points [--store-lost]] [--parallel N]`: kills the daemon at chosen moments,
-// starts it again, and proves that no job was lost and nothing is left. Without --points the moments follow from seeds,
-// and a seed brings about the same events each time.
+// `npm run faults -- [--driver fake|qemu] [--count N] [--seed S] [--points [--store-lost]] [--parallel N]`: kills the daemon
+// at chosen moments, starts it again, and proves that no job was lost and nothing is left. Without --points the moments
+// follow from seeds: the same events for the same seed.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -8,7 +8,7 @@ import { type Course, type Outcome, runCourse } from "../test/support/faults/cou
 import { fakeGround } from "../test/support/faults/ground.ts";
 import { nameOf } from "../test/support/faults/orders.ts";
 import { ALL_POINTS } from "../test/support/faults/points.ts";
-import { buildFaultDaemon } from "../test/support/faults/program.ts";
+import { buildFaultDaemon, DIST } from "../test/support/faults/program.ts";
 import { qemuGround } from "../test/support/faults/qemu-ground.ts";
 import { SCENARIOS } from "../test/support/faults/scenarios.ts";
 import { courseOf } from "../test/support/faults/seeds.ts";
@@ -39,7 +39,7 @@ interface Item {
   strict: boolean;
 }
 
-const program = await buildFaultDaemon();
+const program = await buildFaultDaemon(values.driver === "qemu" ? DIST : undefined);
 const ground = values.driver === "qemu" ? await qemuGround() : fakeGround;
 const parallel = values.driver === "qemu" ? 1 : Number(values.parallel ?? 4);
 const items = values.points ? pointItems() : seedItems();
@@ -84,7 +84,8 @@ function seedItems(): Item[] {
 
 function pointItems(): Item[] {
   const storeLost = values["store-lost"];
-  return ALL_POINTS.map(({ step, point }) => ({
+  const points = ALL_POINTS.filter(({ step }) => !storeLost || SCENARIOS[step].needsStore !== true);
+  return points.map(({ step, point }) => ({
     name: `${step} ${point}${storeLost ? ", store lost" : ""}`,
     course: { scenario: SCENARIOS[step], kills: [{ step, point, hit: 1, storeLost }], program, ground },
     strict: true,

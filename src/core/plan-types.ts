@@ -37,6 +37,7 @@ export interface PoolView {
 export interface StraySandbox {
   driver: Pool["driver"];
   hex: string;
+  state: "running" | "exited" | "partial";
 }
 
 export interface HostCapacity {

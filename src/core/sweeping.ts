@@ -14,8 +14,9 @@ export function sweep(survey: Survey, draft: Draft): void {
   );
   const known = new Set(runners.filter((runner) => runner.sandbox.phase !== "gone").map((runner) => runner.hex));
   const working = hexesOfRunningJobs(survey);
-  for (const { driver, hex } of strays.sandboxes) {
-    if (known.has(hex) || working.has(hex) || !forgesAnswer) continue;
+  for (const { driver, hex, state } of strays.sandboxes) {
+    // Of one that ended, no job goes on, whatever the forge still shows.
+    if (known.has(hex) || (working.has(hex) && state !== "exited") || !forgesAnswer) continue;
     if (isConfirmed(`${hex} sandbox`, strays.read, survey, draft)) draft.take({ kind: "sweep-sandbox", driver, hex });
   }
   const kept = knownRows(survey);

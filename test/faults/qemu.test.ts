@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { runCourse } from "../support/faults/course.ts";
 import type { Ground } from "../support/faults/ground.ts";
 import type { Kill, Point } from "../support/faults/orders.ts";
-import { buildFaultDaemon } from "../support/faults/program.ts";
+import { buildFaultDaemon, DIST } from "../support/faults/program.ts";
 import { qemuGround } from "../support/faults/qemu-ground.ts";
 import type { Scenario } from "../support/faults/scenarios.ts";
 
@@ -20,7 +20,7 @@ const jobs: Scenario = {
 let program = "";
 let ground: Ground;
 beforeAll(async () => {
-  program = await buildFaultDaemon();
+  program = await buildFaultDaemon(DIST);
   ground = await qemuGround();
 });
 

@@ -1,14 +1,22 @@
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 
 const ROOT = join(import.meta.dirname, "../../..");
-const DIST = join(ROOT, "dist");
 
-/** Builds the program as it is now, and beside it the daemon that dies on command. Returns the latter's path. */
-export async function buildFaultDaemon(): Promise<string> {
-  execFileSync(process.execPath, [join(ROOT, "tools/build.ts")], { cwd: ROOT, stdio: "pipe" });
-  const outfile = join(DIST, "faults.mjs");
+/** Where images are built from. */
+export const DIST = join(ROOT, "dist");
+
+/**
+ * Builds the program as it is now, and beside it the daemon that dies on command. Returns the latter's path.
+ *
+ * @param directory default: one that is gone with this process
+ */
+export async function buildFaultDaemon(directory = ownDirectory()): Promise<string> {
+  execFileSync(process.execPath, [join(ROOT, "tools/build.ts"), directory], { cwd: ROOT, stdio: "pipe" });
+  const outfile = join(directory, "faults.mjs");
   await build({
     entryPoints: [join(ROOT, "test/faults/daemon.ts")],
     outfile,
@@ -23,4 +31,10 @@ export async function buildFaultDaemon(): Promise<string> {
     logLevel: "warning",
   });
   return outfile;
+}
+
+function ownDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "fireteact-build-"));
+  process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
+  return directory;
 }

@@ -1,6 +1,12 @@
 import { covers } from "../../../src/core/match.ts";
 import { plan, recordFailure, recordRetry, recordSuccess } from "../../../src/core/plan.ts";
-import { emptyMemory, type Mode, type PlanOutput, type PoolView } from "../../../src/core/plan-types.ts";
+import {
+  emptyMemory,
+  type Mode,
+  type PlanOutput,
+  type PoolView,
+  type StraySandbox,
+} from "../../../src/core/plan-types.ts";
 import { applyEvent, type RunnerEvent } from "../../../src/core/runner.ts";
 import { LANES, laneKey, type Step } from "../../../src/core/steps.ts";
 import type { Job, Runner, RunnerRow } from "../../../src/core/types.ts";
@@ -60,7 +66,7 @@ export function createWorld(options: WorldOptions) {
   let memory = emptyMemory();
   let now = NOW;
   let serial = 1;
-  let strays: { driver: "fake"; hex: string }[] = [];
+  let strays: StraySandbox[] = [];
   let straysRead = 0;
   /** A guest with a job was destroyed for this reason. */
   const killed: Runner[] = [];
@@ -239,7 +245,9 @@ export function createWorld(options: WorldOptions) {
       view.rows = [...rows.values()];
       view.rowsRead++;
       const hexes = new Set([...records.values()].map((runner) => runner.hex));
-      strays = [...guests.keys()].filter((known) => !hexes.has(known)).map((known) => ({ driver: "fake", hex: known }));
+      strays = [...guests.keys()]
+        .filter((known) => !hexes.has(known))
+        .map((known) => ({ driver: "fake", hex: known, state: "running" }));
       straysRead++;
     },
     freeze: () => {

@@ -196,7 +196,11 @@ describe("a registration that is gone from the forge", () => {
 });
 
 describe("what no record knows", () => {
-  const strays = (read: number) => ({ sandboxes: [{ driver: "fake", hex: hex(9) } as const], read, rows: [] });
+  const strays = (read: number, state: "running" | "exited" = "running") => ({
+    sandboxes: [{ driver: "fake" as const, hex: hex(9), state }],
+    read,
+    rows: [],
+  });
   const strayRow = { sandboxes: [], read: 1, rows: [row(9)] };
   const rowsRead = (count: number, jobs: Job[] = []) => ({ [T]: forge({ rows: [row(9)], rowsRead: count, jobs }) });
 
@@ -221,6 +225,15 @@ describe("what no record knows", () => {
       what: "a sandbox whose job the forge still shows stays",
       given: { strays: strays(2), memory: suspecting(`${hex(9)} sandbox`, 1), forges: rowsRead(1, [running(7, 9)]) },
       expected: [],
+    },
+    {
+      what: "one that ended goes, whatever the forge still shows",
+      given: {
+        strays: strays(2, "exited"),
+        memory: suspecting(`${hex(9)} sandbox`, 1),
+        forges: rowsRead(1, [running(7, 9)]),
+      },
+      expected: ["sweep-sandbox fake 9"],
     },
     {
       what: "a sandbox stays while a forge is in trouble, which may know its job",
