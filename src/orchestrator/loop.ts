@@ -296,7 +296,10 @@ export function createLoop(deps: LoopDeps): Loop {
         await adopt(driver, { records, attendance: deps.attendance, log });
       }
       // What an intent wanted is in its runner's record; the plan finishes or undoes it from there.
-      for (const intent of store.openIntents()) store.endStep(intent.id);
+      for (const { id, lane, step } of store.openIntents()) {
+        log.info({ lane, step: (JSON.parse(step) as Step).kind }, "the process before this one ended during a step");
+        store.endStep(id);
+      }
       mode = "run";
       await houseKeep();
     },

@@ -43,6 +43,8 @@ export interface HostOptions {
   /** What Node runs as the daemon, given the configuration file. */
   command?: (config: string) => string[];
   places?: Places;
+  /** Milliseconds that things may take; 30 s. */
+  timeout?: number;
 }
 
 /** A host with a forge: a place for daemons to come and go in. */
@@ -95,7 +97,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     return started;
   };
   const output = () => daemons.map((each) => each.output()).join("\n--- the next daemon ---\n");
-  const until: Host["until"] = async (expected, condition, timeout = TIMEOUT) => {
+  const until: Host["until"] = async (expected, condition, timeout = options.timeout ?? TIMEOUT) => {
     const end = performance.now() + timeout;
     while (!(await condition())) {
       if (performance.now() > end) throw new Error(`not within ${timeout} ms: ${expected}\n${output()}`);

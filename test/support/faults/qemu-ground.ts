@@ -1,10 +1,15 @@
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { systemClock } from "../../../src/base/clock.ts";
+import { silentLogger } from "../../../src/base/log.ts";
+import { diskDirectory } from "../../../src/base/names.ts";
 import { findLeftovers } from "../../../src/cli/demo/leftovers.ts";
-import { addHostAddress, HOST_ADDRESS, PLACES, removeHostAddress } from "../e2e/host.ts";
+import { createEmbeddedNetwork } from "../../../src/network/embedded/network.ts";
+import { hostId } from "../../../src/serve/host-id.ts";
+import { addHostAddress, HOST_ADDRESS, MINUTE, PLACES, removeHostAddress } from "../e2e/host.ts";
 import { buildTestImage } from "../e2e/program.ts";
 import { type Host, openHost } from "../host.ts";
-import { remainsOf } from "../remains.ts";
+import { namesIn, remainsOf } from "../remains.ts";
 import { loseStore } from "./act.ts";
 import type { Ground } from "./ground.ts";
 
@@ -23,6 +28,7 @@ export async function qemuGround(): Promise<Ground> {
       const host = await openHost({
         ...options,
         places: PLACES,
+        timeout: 5 * MINUTE,
         forge: { ...options.forge, host: HOST_ADDRESS },
         config: {
           guest,
@@ -47,6 +53,7 @@ export async function qemuGround(): Promise<Ground> {
         ...host,
         [Symbol.asyncDispose]: async () => {
           await host[Symbol.asyncDispose]();
+          await clear();
           await removeHostAddress();
         },
       };
@@ -64,6 +71,19 @@ export async function qemuGround(): Promise<Ground> {
     ],
     deadline: 600_000,
   };
+}
+
+/** After a failure, so that the next course begins with nothing. */
+async function clear(): Promise<void> {
+  if ((await findLeftovers(PLACES)).length === 0) return;
+  const id = hostId(PLACES.state);
+  const network = createEmbeddedNetwork({ places: PLACES, hostId: id, clock: systemClock, log: silentLogger });
+  for (const hex of await network.list()) await network.release(hex);
+  await network.close({ remove: true });
+  for (const hex of namesIn(join(PLACES.run, "sandboxes"))) {
+    rmSync(join(PLACES.run, "sandboxes", hex), { recursive: true, force: true });
+    rmSync(diskDirectory(PLACES, hex), { recursive: true, force: true });
+  }
 }
 
 const letGo = new WeakSet<Host>();

@@ -245,9 +245,8 @@ export function createWorld(options: WorldOptions) {
       view.rows = [...rows.values()];
       view.rowsRead++;
       const hexes = new Set([...records.values()].map((runner) => runner.hex));
-      strays = [...guests.keys()]
-        .filter((known) => !hexes.has(known))
-        .map((known) => ({ driver: "fake", hex: known, state: "running" }));
+      const lost = [...guests.keys()].filter((known) => !hexes.has(known));
+      strays = lost.map((known) => ({ driver: "fake", hex: known, state: "running" }));
       straysRead++;
     },
     freeze: () => {
