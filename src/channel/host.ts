@@ -41,6 +41,8 @@ interface ChannelOptions {
   onEvent(event: AgentEvent, position: EventPosition): Promise<void> | void;
   /** Called when the phase changes. */
   onState?(state: ChannelState): void;
+  /** Called when the guest was cut off for what it sent, with what that was. */
+  onTrouble?(detail: string): void;
   /** Number of the first event that is not recorded yet; 0 for a new sandbox. */
   nextSeq: number;
   clock: Clock;
@@ -104,7 +106,10 @@ export function connectChannel(options: ChannelOptions): HostChannel {
       if (state.phase === "connected" && clock.uptime() - since > STEADY) delay = FIRST_DELAY;
       enter({ phase: "dialling", detail: end.detail });
       const slow = end.reason === "abuse" || end.reason === "incompatible";
-      if (slow) log.warn({ reason: end.reason, detail: end.detail }, "the connection to a guest's agent was ended");
+      if (slow) {
+        log.warn({ reason: end.reason, detail: end.detail }, "the connection to a guest's agent was ended");
+        options.onTrouble?.(end.detail);
+      }
       await clock.sleep(slow ? SLOW_DELAY : delay, ended.signal).catch(() => undefined);
       delay = Math.min(2 * delay, LAST_DELAY);
     }

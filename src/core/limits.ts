@@ -16,7 +16,8 @@ interface Limit {
 export function reachedLimit(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
   for (const limit of limitsOf(runner, survey.holdsJob(runner))) {
     if (limit.reason === "boot-timeout" && runner.mute === true && !isToldSince(limit.at, runner, survey)) continue;
-    if (limit.at <= draft.now) return { reason: limit.reason, detail: limit.detail };
+    const detail = runner.trouble === undefined ? limit.detail : `${limit.detail}: ${runner.trouble}`;
+    if (limit.at <= draft.now) return { reason: limit.reason, detail };
     draft.wake(limit.at);
   }
   return undefined;

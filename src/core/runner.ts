@@ -20,6 +20,8 @@ export type RunnerEvent =
   | { kind: "boot-asked" }
   | { kind: "booted"; address?: string }
   | { kind: "agent-up" }
+  /** What came from the agent was cut off. */
+  | { kind: "agent-trouble"; detail: string }
   | { kind: "engine-starting" }
   | { kind: "credentials-given" }
   | { kind: "credentials-withdrawn" }
@@ -77,6 +79,8 @@ export function applyEvent(runner: Runner, event: RunnerEvent, time: { now: numb
 
     case "agent-up":
       return withAgent(runner, { phase: "up", since });
+    case "agent-trouble":
+      return runner.trouble === event.detail ? runner : { ...runner, trouble: event.detail };
     case "engine-starting":
       return withAgent(runner, { phase: "starting", since });
     case "listening":

@@ -231,6 +231,8 @@ export interface Runner {
   given?: { since: number };
   /** It is to be drained, or is, and why; taken back when it turns out to hold a job. */
   removal?: Ending;
+  /** Why its agent could not be heard for a while; ends by a limit tell it too. */
+  trouble?: string;
   /** Set once: the runner only winds down from here. */
   ending?: Ending;
   /** Set once, when the runner ended under a job. */

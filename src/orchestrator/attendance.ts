@@ -66,6 +66,7 @@ export function createAttendance(deps: {
           dial: (signal) => driver.dial(runner.hex, signal),
           nextSeq: runner.heard ?? 0,
           onEvent: (event, { seq }) => hear(runner, seq, event),
+          onTrouble: (detail) => void records.applyAnyway(id, { kind: "agent-trouble", detail }),
           clock: deps.clock,
           log,
         });

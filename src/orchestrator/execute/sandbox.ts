@@ -54,10 +54,11 @@ function secretsOf({ id }: Runner, { store }: ExecuteDeps): RunnerSecrets {
 /** How much of the console of a sandbox that failed outlives it. */
 const CONSOLE_TAIL = 4_096;
 
-/** Ends the sandbox and removes everything of it but the last words of one that came to no job. */
+/** Ends the sandbox and removes everything of it but the last words of one that came to no job, or died under one. */
 export const destroy: Executor<"destroy"> = async (step, deps, context) => {
   const runner = recordOf(deps, step.runner);
-  if (runner.agent.phase !== "finished" && runner.agent.phase !== "busy") {
+  const { agent, ending } = runner;
+  if (agent.phase !== "finished" && (agent.phase !== "busy" || ending?.reason === "sandbox-exited")) {
     const tail = await deps
       .driver(runner.driver)
       .console(runner.hex, CONSOLE_TAIL)

@@ -6,6 +6,7 @@ import { isTaken } from "../../base/process.ts";
 import type { SandboxExit } from "../../core/types.ts";
 import { hasProcesses } from "./end.ts";
 import { killedBy } from "./killed.ts";
+import { panicIn } from "./panic.ts";
 import { EXIT_FILE, type RecordedExit, readCondemned, readExit, readRecord, type SandboxRecord } from "./record.ts";
 
 /** Milliseconds between two looks at the processes, which say nothing when they are killed. */
@@ -75,7 +76,8 @@ export function exitOf(directory: string): SandboxExit | undefined {
 
 function sandboxExit({ status, at }: RecordedExit, record: SandboxRecord | "damaged", directory: string): SandboxExit {
   const killed = status === 128 + constants.signals.SIGKILL && record !== "damaged";
-  const reason = readCondemned(directory) ?? (killed ? killedBy(record) : undefined);
+  const reason =
+    readCondemned(directory) ?? (killed ? killedBy(record) : status === 0 ? panicIn(directory) : undefined);
   const how = status > 128 ? { code: null, signal: signalName(status - 128) } : { code: status, signal: null };
   return { ...how, ...(reason === undefined ? {} : { reason }), at };
 }

@@ -118,7 +118,8 @@ describe.skipIf(!root)("a guest in QEMU", { timeout: 120_000 }, () => {
     second.say("panic");
     await until(() => exits.length > 0);
     // A panic ends in a reset, which the monitor takes for a clean end.
-    expect(exits).toMatchObject([{ code: 0, signal: null }]);
+    const reason = expect.stringMatching(/^the guest's kernel panicked: sysrq/i);
+    expect(exits).toMatchObject([{ code: 0, signal: null, reason }]);
     expect(await next.console(HEX, 10_000)).toMatch(/panic/i);
   });
 

@@ -38,6 +38,16 @@ describe("the end of a monitor", () => {
     expect(await exitOfSandbox(directory)).toMatchObject({ code: null, signal: "SIGSEGV" });
   });
 
+  it("by a panic of the guest's kernel, which looks like a clean end, tells of the panic", async () => {
+    const { start } = await fakeSandboxes();
+    const said = "[    1.5] Kernel panic - not syncing: \\033[31mAttempted to kill init!\\r\\nrebooting";
+    const { directory } = await start(HEX, ["/bin/sh", "-c", `printf '${said}' >&3`]);
+    const reason = "the guest's kernel panicked: Attempted to kill init!";
+    expect(await exitOfSandbox(directory)).toMatchObject({ code: 0, reason });
+    const { directory: other } = await start(hexOf(2), ["/bin/sh", "-c", "echo all is well >&3"]);
+    expect((await exitOfSandbox(other)).reason).toBeUndefined();
+  });
+
   it("is status 127 for a program that is not there, whose name is in the console", async () => {
     const { start } = await fakeSandboxes();
     const { directory } = await start(HEX, ["no-such-monitor"]);

@@ -10,6 +10,8 @@ export interface Script extends EngineScript {
   /** Milliseconds from start to the agent's first word; Infinity: never. */
   bootTime: number;
   failCreate?: () => boolean;
+  /** What is at the guest's end of the channel instead of an agent; `absent`: nobody. */
+  guest?: "absent" | ((stream: Duplex) => void);
   /** Milliseconds that an agent waits at its end for a host that listens. */
   lastWords?: number;
   /** The agent is the original's: it takes its registration from a file and opens no channel. */
@@ -59,9 +61,10 @@ export function createScriptedDriver(script: Script) {
       dialled.push(hex);
       const sandbox = sandboxes.get(hex);
       const isDeaf = sandbox === undefined || sandbox.exit !== undefined || script.original === true;
-      if (isDeaf) return Promise.reject(new Error("nobody listens"));
+      if (isDeaf || script.guest === "absent") return Promise.reject(new Error("nobody listens"));
       const [host, guest] = duplexPair();
-      sandbox.channel.attach(guest);
+      if (script.guest === undefined) sandbox.channel.attach(guest);
+      else script.guest(guest);
       return Promise.resolve(host);
     },
     publish: (hex, document) => {
@@ -99,7 +102,7 @@ export function createScriptedDriver(script: Script) {
         },
       }),
     };
-    if (script.bootTime !== Infinity) void boot(sandbox);
+    if (script.bootTime !== Infinity && script.guest === undefined) void boot(sandbox);
     return sandbox;
   }
 

@@ -19,6 +19,8 @@ export interface EngineScript {
   neverReports?: boolean;
   /** Gets credentials and does nothing with them. */
   neverListens?: boolean;
+  /** Says that it asks for jobs, and does not. */
+  neverFetches?: boolean;
   /** Tells the forge of its job's end, but nobody here. */
   endsUnheard?: boolean;
   /** Says that it has a job, but not which. */
@@ -48,6 +50,10 @@ export async function runScriptedEngine(
     if (hooks.draining() && script.deaf?.() !== true) {
       hooks.report({ kind: "drained" });
       return;
+    }
+    if (script.neverFetches === true) {
+      await sleep(script.fetchInterval, undefined, { signal });
+      continue;
     }
     const answer = await stubbornly(() => runner.fetchTask({ tasksVersion }, { signal }), script, signal);
     tasksVersion = answer.tasksVersion;

@@ -156,6 +156,17 @@ describe("limits", () => {
     expect(shown(output.steps)).toContain("end 1 lifetime");
   });
 
+  it("tells why the agent could not be heard", () => {
+    const said = { kind: "agent-trouble", detail: "the agent speaks version 0" } as const;
+    const runner = after(fresh(1, own), [{ kind: "booted" }, said]);
+    const [step] = planned({ runners: [runner], now: NOW + short.boot }).steps;
+    expect(step).toMatchObject({
+      reason: "boot-timeout",
+      detail: expect.stringMatching(/did not .*: the agent speaks/),
+    });
+    expect(after(runner, [said])).toBe(runner);
+  });
+
   it("keeps the reason of an end that was decided before", () => {
     const output = planned({ runners: [ending(busy(1, own))], now: NOW + short.job });
     expect(shown(output.steps)).toEqual(["destroy 1"]);
