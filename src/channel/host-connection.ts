@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
-import type { Clock } from "../base/clock.ts";
+import { type Clock, inStep } from "../base/clock.ts";
 import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { Bucket } from "./bucket.ts";
@@ -167,13 +167,13 @@ export function serveConnection(options: ConnectionOptions): HostConnection {
     decoder.forget();
     sink.onHello(hello);
     timer.cancel();
-    timer = clock.after(limits.ping, ping);
+    timer = clock.after(inStep(clock, limits.ping), ping);
   }
 
   /** The acknowledgement goes with it again, in case the last one was lost. */
   function ping(): void {
     const now = clock.uptime();
-    timer = clock.after(limits.ping, ping);
+    timer = clock.after(inStep(clock, limits.ping), ping);
     const resting = now - reportedAt > 2 * limits.ping && now - heardAt < limits.restPing;
     if (askedAt === undefined && resting) return;
     const silentSince = askedAt === undefined ? now : Math.max(heardAt, askedAt - limits.ping);

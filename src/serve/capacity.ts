@@ -16,8 +16,10 @@ const CPU_OVERCOMMIT = 4;
 const DISK_OVERCOMMIT = 4;
 /** Below this nothing new is made: records, logs and the jobs that run need the rest. */
 const KEPT_MIB = 512;
-/** Milliseconds for which an answer about the disk is good. */
+/** Milliseconds for which an answer about the disk is good, at least. */
 const FRESH = 2_000;
+/** So many times as long as it took to find out: with a thousand disks it takes a while. */
+const WORTH = 1_000;
 
 /** The file system of the scratch disks, as it was a moment ago. */
 export interface Space {
@@ -50,10 +52,13 @@ const machine = { memoryMib: Math.floor(totalmem() / 2 ** 20), cpus: cpus().leng
 
 /** Returns what tells the space for scratch disks, at most every other second anew: it is asked at every plan. */
 export function watchSpace(places: Places, clock: Clock): () => Space | Error {
-  let known: { at: number; space: Space | Error } | undefined;
+  let known: { until: number; space: Space | Error } | undefined;
   return () => {
     const at = clock.uptime();
-    if (known === undefined || at - known.at >= FRESH) known = { at, space: readSpace(places) };
+    if (known === undefined || at >= known.until) {
+      const space = readSpace(places);
+      known = { space, until: at + Math.max(FRESH, (clock.uptime() - at) * WORTH) };
+    }
     return known.space;
   };
 }

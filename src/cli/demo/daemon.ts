@@ -25,7 +25,9 @@ export async function startDaemon(places: Places, config: Record<string, unknown
   const socketPath = join(places.run, "api.sock");
   writeFileSync(configFile, stringify({ ...config, server: { ...SILENT, socket: socketPath } }), { mode: 0o600 });
   const output = openSync(logFile, "w", 0o600);
-  const child = spawn(process.execPath, [realpathSync(process.argv[1] ?? ""), "serve", "--config", configFile], {
+  // With the flags that bin/fireteact gives Node.
+  const program = [...process.execArgv, realpathSync(process.argv[1] ?? "")];
+  const child = spawn(process.execPath, [...program, "serve", "--config", configFile], {
     stdio: ["ignore", "ignore", output],
     // Ctrl-C is for the demo, which then stops the daemon in good order.
     detached: true,

@@ -1,6 +1,6 @@
 import { type FSWatcher, watch } from "node:fs";
 import { constants } from "node:os";
-import type { Clock, Timer } from "../../base/clock.ts";
+import { type Clock, inStep, type Timer } from "../../base/clock.ts";
 import { ignore } from "../../base/errors.ts";
 import { isTaken } from "../../base/process.ts";
 import type { SandboxExit } from "../../core/types.ts";
@@ -45,7 +45,7 @@ export function watchExit(directory: string, clock: Clock, onExit: (exit: Sandbo
       look();
       shim = shimOf(directory);
     }
-    if (!done) timer = clock.after(POLL, poll);
+    if (!done) timer = clock.after(inStep(clock, POLL), poll);
   };
 
   watcher = watchDirectory(directory, look);

@@ -62,4 +62,23 @@ describe("the host's capacity", () => {
     now = 2_000;
     expect(ask()).not.toBe(first);
   });
+
+  it("asks the more seldom the longer it takes", () => {
+    const places = temporaryPlaces();
+    let [now, takes] = [0, 20];
+    const clock: Clock = {
+      ...systemClock,
+      uptime: () => {
+        now += takes;
+        return now - takes;
+      },
+    };
+    const ask = watchSpace(places, clock);
+    const first = ask();
+    takes = 0;
+    now = 19_999;
+    expect(ask()).toBe(first);
+    now = 20_000;
+    expect(ask()).not.toBe(first);
+  });
 });
