@@ -21,6 +21,7 @@ export interface Directory {
   addOrganization(name: string, options: { owners: string[] }): void;
   /** @param scopes as `write:repository`, or `all` @returns an access token */
   addToken(user: string, scopes: string[]): string;
+  revokeToken(token: string): void;
   /** @param name `owner/name`; the owner is made when missing, as a user */
   addRepository(name: string, options?: NewRepository): Promise<void>;
 }
@@ -68,6 +69,7 @@ export function createDirectory(world: World, git: GitStore): Directory & Lookup
       world.tokens.set(value, { value, account: account(user), scopes });
       return value;
     },
+    revokeToken: (token) => void world.tokens.delete(token),
     addRepository: async (fullName, options = {}) => {
       const [ownerName = "", name = ""] = fullName.split("/");
       const owner = world.accounts.get(ownerName.toLowerCase()) ?? add(ownerName, "user", false);

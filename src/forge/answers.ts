@@ -146,6 +146,10 @@ function scopesIn(message: string): string {
 function pauseAsked(answer: Answer, now: number): { retryAfter?: number } {
   const value = header(answer, "retry-after")?.trim();
   if (value === undefined) return {};
-  const pause = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
+  // Its clock may be another one than ours.
+  const theirs = Date.parse(header(answer, "date") ?? "");
+  const pause = /^\d{1,9}$/.test(value)
+    ? Number(value) * 1000
+    : Date.parse(value) - (Number.isFinite(theirs) ? theirs : now);
   return Number.isFinite(pause) ? { retryAfter: Math.max(0, pause) } : {};
 }

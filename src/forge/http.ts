@@ -77,6 +77,7 @@ export function createHttp(options: HttpOptions): ForgeHttp {
 
   async function send(call: Call, caller: AbortSignal): Promise<Answer> {
     caller.throwIfAborted();
+    circuit.check(url);
     warnOfPlainHttp();
     const deadline = AbortSignal.timeout(tuning.totalTimeout);
     const signal = AbortSignal.any([caller, deadline]);
@@ -92,7 +93,7 @@ export function createHttp(options: HttpOptions): ForgeHttp {
         shouldRetry: async ({ error, attemptNumber }) => {
           if (!(error instanceof ForgeError) || !error.transient) return false;
           const pause = error.retryAfter ?? Math.random() * tuning.retryPause * 2 ** (attemptNumber - 1);
-          if (pause > tuning.totalTimeout) return false;
+          if (pause > tuning.longestPause) return false;
           await clock.sleep(pause, signal);
           return true;
         },

@@ -18,6 +18,8 @@ export interface ForgeTuning {
   retries: number;
   /** The first pause is random up to this; it doubles with every try. */
   retryPause: number;
+  /** The longest pause that the forge may ask for within a call; with a longer one the call fails. */
+  longestPause: number;
 }
 
 export const DEFAULT_TUNING: ForgeTuning = {
@@ -28,6 +30,7 @@ export const DEFAULT_TUNING: ForgeTuning = {
   largestAnswer: 16 * 1024 * 1024,
   retries: 3,
   retryPause: 250,
+  longestPause: 2_000,
 };
 
 export interface ProxySettings {

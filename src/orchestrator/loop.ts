@@ -13,7 +13,7 @@ import {
   type PoolView,
 } from "../core/plan-types.ts";
 import { isBusy } from "../core/runner.ts";
-import { LANES, laneKey, type Step } from "../core/steps.ts";
+import { LANES, laneKey, retryKey, type Step } from "../core/steps.ts";
 import type { DriverName, RunnerRow } from "../core/types.ts";
 import type { SandboxDriver } from "../sandbox/port.ts";
 import type { Retention, Store } from "../store/port.ts";
@@ -243,9 +243,23 @@ export function createLoop(deps: LoopDeps): Loop {
     if (step.kind === "sweep-row") deps.desired().watchers.get(step.target)?.forget(step.row);
   };
 
+  /**
+   * A request that failed may mean that the whole forge is in trouble: its queue, read now, says that in one line for
+   * all. What fails a second time is told, and then no more.
+   */
+  const isToldOf = (step: Outside): boolean => {
+    if (step.kind === "register" || LANES[step.kind] !== "forge") return true;
+    const target = "target" in step ? step.target : "runner" in step ? records.get(step.runner)?.target : undefined;
+    deps
+      .desired()
+      .watchers.get(target ?? "")
+      ?.poke("queue");
+    return memory.retries[retryKey(step)]?.failures === 1;
+  };
+
   const failed = (step: Outside, key: string, error: unknown) => {
     const cause = describe(error);
-    log.warn(
+    log[isToldOf(step) ? "warn" : "debug"](
       { step: step.kind, lane: key, cause, err: log.isLevelEnabled("debug") ? error : undefined },
       "a step failed",
     );

@@ -37,6 +37,8 @@ interface Entry {
 
 /** A forge in trouble is left alone for less than the time between two reads, so that the next read finds it well. */
 const REST_OF_INTERVAL = 0.8;
+/** Version and queue. */
+const COST_OF_FAILURE = 2;
 /** What a read of a target sends; everything else is for a runner. */
 const POLLS = new Set(["version", "jobs", "runners"]);
 
@@ -102,7 +104,9 @@ export function createTargets(deps: {
       describeMode,
       interval,
       pace: (pause, isIdle) => {
-        const requests = polled;
+        const isWell = watcher.view().health === "ok";
+        // A forge in trouble is spared by its circuit; that a read was tried again must not delay the one that finds it well.
+        const requests = isWell ? polled : Math.min(polled, COST_OF_FAILURE);
         polled = 0;
         return isIdle ? budget.book(pause, requests) : pause;
       },
@@ -136,8 +140,16 @@ export function createTargets(deps: {
     const needed = new Set([...wanted, ...deps.records.all().map((runner) => runner.target)]);
     for (const key of entries.keys()) if (!needed.has(key)) void drop(key);
   };
+  const readFrozen = (url: string) => {
+    for (const { watcher } of entries.values()) {
+      const { health, lastGoodAt, url: at } = watcher.health();
+      if (at === url && health !== "ok" && lastGoodAt !== undefined) watcher.poke("queue");
+    }
+  };
   const unsubscribe = deps.records.subscribe((event) => {
     if (event.kind === "closed") dropUnneeded();
+    // What one scope has found out is good news for the others.
+    if (event.kind === "forge" && event.target.health === "ok") readFrozen(event.target.url);
   });
 
   return {

@@ -29,6 +29,8 @@ export interface WorldOptions {
   hostId?: string;
   /** Only the forge at first; `start` begins. */
   idle?: boolean;
+  /** Whoever makes it calls `end`, as tests have to that run beside others. */
+  lasting?: boolean;
 }
 
 /** A forge, sandboxes that live in the test, and an orchestrator that may come and go between them. */
@@ -49,6 +51,8 @@ export interface World {
   settings(over: { pools?: Record<string, unknown>[]; extra?: Record<string, unknown> }): Settings;
   /** Stops the orchestrator as `detach` does; sandboxes go on. */
   stop(): Promise<void>;
+  /** Removes everything; does it by itself after the test, unless it is to last. */
+  end(): Promise<void>;
   /** Pushes a workflow of jobs: a name with its labels. */
   push(jobs: Record<string, string[]>): Promise<Awaited<ReturnType<ForgeSimulator["pushWorkflow"]>>>;
   /** Waits until nothing is left, neither here nor in the forge. */
@@ -86,12 +90,13 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     await stopped?.stop("detach", 0);
     await stopped?.close();
   };
-  opened.push(async () => {
+  const end = async () => {
     await stop();
     await scripted.end();
     if (options.beside === undefined) await forge.close();
     directory[Symbol.dispose]();
-  });
+  };
+  if (options.lasting !== true) opened.push(end);
 
   const configured = (over: { pools?: Record<string, unknown>[]; extra?: Record<string, unknown> }) => ({
     directory: directory.path,
@@ -131,6 +136,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     },
     settings: (over) => settingsFor(configured(over)),
     stop,
+    end,
     push: (jobs) => forge.pushWorkflow({ repository: "org/app", yaml: workflow(jobs) }),
     cleared: async () => {
       await eventually("no record is left", () => running().orchestrator.runners().length === 0, 20_000);

@@ -137,14 +137,45 @@ describe("tries", () => {
     expect(reports.every(({ milliseconds, target: key }) => milliseconds >= 0 && key === target.key)).toBe(true);
   });
 
-  it("waits as long as the forge asks, and gives up at once when that is longer than the call may take", async () => {
-    const { clock, slept } = instantClock();
+  it("waits as long as the forge asks, and leaves it alone for all calls when that is longer than one may take", async () => {
+    const { clock, slept, advance } = instantClock();
     const forge = await forgeWith(
-      inTurn(answer(429, "", { "retry-after": "7" }), answer(503, "", { "retry-after": "120" })),
+      inTurn(answer(429, "", { "retry-after": "2" }), answer(503, "", { "retry-after": "120" })),
     );
-    const failure = await failureOf(targetAt(forge.url, { clock }).jobs([], never));
+    const circuit = createCircuit({ clock });
+    const [target, other] = [targetAt(forge.url, { clock, circuit }), targetAt(forge.url, { clock, circuit })];
+    const failure = await failureOf(target.jobs([], never));
     expect(failure).toMatchObject({ code: "FORGE_SERVER_ERROR", facts: { status: 503 } });
-    expect(slept).toEqual([7000]);
+    expect(slept).toEqual([2000]);
+    const asked = forge.seen.length;
+    for (const seconds of [0, 60, 59]) {
+      advance(seconds * 1000);
+      expect(await failureOf(target.jobs([], never))).toMatchObject({ code: "FORGE_CIRCUIT_OPEN" });
+      expect(await failureOf(other.deleteRunner(1, never))).toMatchObject({ facts: { sent: false } });
+    }
+    expect(forge.seen).toHaveLength(asked);
+    advance(1000);
+    expect((await target.jobs([], never)).items).toEqual([]);
+  });
+
+  it.each([
+    ["an hour ahead", 3_600_000],
+    ["an hour behind", -3_600_000],
+  ])("reads a moment that it shall wait for by the forge's own clock, which is %s", async (_, ahead) => {
+    const { clock, slept } = instantClock();
+    const theirs = (later: number) => new Date(Math.ceil(Date.now() / 1000) * 1000 + ahead + later).toUTCString();
+    const forge = await forgeWith(inTurn(answer(429, "", { date: theirs(0), "retry-after": theirs(2_000) })));
+    expect((await targetAt(forge.url, { clock }).jobs([], never)).items).toEqual([]);
+    expect(slept).toEqual([2000]);
+  });
+
+  it("is not kept from a forge for longer than a quarter of an hour", async () => {
+    const { clock, advance } = instantClock();
+    const forge = await forgeWith(inTurn(answer(429, "", { "retry-after": "999999" })));
+    const target = targetAt(forge.url, { clock });
+    await failureOf(target.jobs([], never));
+    advance(15 * 60_000 + 1_000);
+    expect((await target.jobs([], never)).items).toEqual([]);
   });
 
   it("asks for the token again after a 401, and repeats only with another one", async () => {
@@ -189,7 +220,7 @@ describe("tries", () => {
         await systemClock.sleep(milliseconds, signal);
       },
     };
-    const forge = await forgeWith(answer(503, "", { "retry-after": "20" }));
+    const forge = await forgeWith(answer(503, "", { "retry-after": "1" }));
     expect(await failureOf(targetAt(forge.url, { clock }).jobs([], abort.signal))).toBe(reason);
   });
 
