@@ -74,7 +74,7 @@ export async function startFaultProxy(upstream: string, certificate?: Certificat
 
   const pass = async (incoming: IncomingMessage, response: ServerResponse, trouble: Rule["trouble"] | undefined) => {
     const body = Buffer.concat(await incoming.toArray());
-    if (trouble?.kind === "reset") return void reset(incoming);
+    if (trouble?.kind === "reset") return reset(incoming);
     if (trouble?.kind === "hang") return;
     if (trouble?.kind === "answer") {
       response.writeHead(trouble.status, trouble.headers).end(trouble.body ?? "");
@@ -82,7 +82,7 @@ export async function startFaultProxy(upstream: string, certificate?: Certificat
     }
     if (trouble?.kind === "slow") await sleep(trouble.milliseconds, undefined, { signal: closing.signal });
     const answer = await ask(upstream, incoming, body, closing.signal);
-    if (trouble?.kind === "lose-reply") return void reset(incoming);
+    if (trouble?.kind === "lose-reply") return reset(incoming);
     const cut = trouble?.kind === "half-body" ? answer.body.subarray(0, answer.body.length / 2) : answer.body;
     const given = trouble?.kind === "headers" ? trouble.headers : {};
     const headers = { ...answer.headers, "content-length": String(cut.length), ...given };
