@@ -13,6 +13,8 @@ export interface GuestImage {
 export interface Images {
   /** The image for a reference, made or pulled when it is not here; one at a time per reference. */
   resolve(reference: string, signal: AbortSignal, progress: (line: string) => void): Promise<GuestImage>;
+  /** Looks quickly whether the image that was resolved before is still here and whole; throws what is wrong with it. */
+  verify(reference: string): Promise<void>;
   list(): Promise<GuestImage[]>;
 }
 

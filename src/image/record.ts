@@ -1,9 +1,10 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod";
 import { writeFileAtomic } from "../base/atomic-file.ts";
 import { FireteactError, ignore } from "../base/errors.ts";
 import type { Places } from "../base/names.ts";
+import { fileSha256 } from "./build/manifest.ts";
 import type { GuestImage } from "./port.ts";
 
 /** What lies beside an image's files as image.json; file names are relative to it. */
@@ -18,6 +19,8 @@ export const ImageRecord = z.object({
   kernelVersion: z.string(),
   /** Unix milliseconds. */
   builtAt: z.number(),
+  /** The files as they were built. Absent in records of older versions. */
+  files: z.record(z.string(), z.object({ size: z.number(), mtimeMs: z.number(), sha256: z.string() })).optional(),
 });
 export type ImageRecord = z.infer<typeof ImageRecord>;
 
@@ -56,6 +59,44 @@ export async function readRecord(directory: string): Promise<ImageRecord | undef
     });
   }
 }
+
+/** What a record says of its files, which lie in `directory`. */
+export async function describeFiles(directory: string, names: string[]): Promise<NonNullable<ImageRecord["files"]>> {
+  const files: NonNullable<ImageRecord["files"]> = {};
+  for (const name of names) {
+    const path = join(directory, name);
+    const { size, mtimeMs } = await stat(path);
+    files[name] = { size, mtimeMs, sha256: await fileSha256(path) };
+  }
+  return files;
+}
+
+/**
+ * Makes sure that an image's files are what was built. A file whose size and time are those of its record is not read.
+ *
+ * @throws FireteactError `IMAGE_DAMAGED`
+ */
+export async function checkFiles(places: Places, record: ImageRecord): Promise<void> {
+  const directory = imageDirectory(places, record.digest);
+  for (const name of [record.rootfs, record.kernel, record.initrd]) {
+    const path = join(directory, name);
+    const found = await stat(path).catch(ignore("ENOENT", "ENOTDIR"));
+    if (found === undefined) throw damaged(path, "is missing");
+    const built = record.files?.[name];
+    if (built === undefined || (built.size === found.size && built.mtimeMs === found.mtimeMs)) continue;
+    if (built.size !== found.size) throw damaged(path, `has ${found.size} bytes instead of ${built.size}`);
+    if ((await fileSha256(path)) !== built.sha256) throw damaged(path, "has another content than was built");
+  }
+}
+
+/** Whether an error says that an image is damaged, so that it can only be built again. */
+export const isDamage = (error: unknown): boolean => error instanceof FireteactError && error.code === "IMAGE_DAMAGED";
+
+const damaged = (path: string, how: string): FireteactError =>
+  new FireteactError("IMAGE_DAMAGED", `A file of the guest image ${how}: ${path}`, {
+    hint: "build the image again: fireteact image build",
+    facts: { path },
+  });
 
 /** Lets a name point to an image, in one step. */
 export async function writeReference(places: Places, name: string, digest: string): Promise<void> {

@@ -61,6 +61,13 @@ export interface SandboxDriver {
   readonly name: DriverName;
   /** Finds out whether sandboxes can be made here, and prepares what they share (image, kernel, bridge). */
   prepare(context: StepContext): Promise<DriverCheck>;
+  /**
+   * Makes what running sandboxes need of this process work again (their metadata), before anything that may take long.
+   * Repeatable; absent where they need nothing.
+   */
+  resume?(context: StepContext): Promise<void>;
+  /** Looks quickly whether all is still there that `prepare` found; throws what is not. Absent where nothing can be lost. */
+  verify?(context: StepContext): Promise<void>;
   /** Makes and starts a sandbox. A failure leaves nothing behind. */
   create(spec: SandboxSpec, context: StepContext): Promise<{ address?: string }>;
   /** Every sandbox of this host and driver, whoever made it; those that `known` accepts may be left out unread. */

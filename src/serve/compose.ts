@@ -124,6 +124,11 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
       }
     },
   });
+  records.subscribe((event) => {
+    if (event.kind !== "step" || event.step !== "boot" || event.ok) return;
+    const pool = settings.pools.find(({ name }) => name === event.pool);
+    if (pool !== undefined) keeper.recheck(pool.driver);
+  });
   const freeSpace = watchSpace(places, clock);
   const desired = () => ({
     pools: settings.pools.map((pool): PoolView => {

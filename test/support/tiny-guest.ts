@@ -73,7 +73,7 @@ export async function tinyGuest(directory: string): Promise<{ image: GuestImage;
   await writeFile(pristine, Buffer.alloc(1024 * 1024));
   return {
     image,
-    images: { resolve: async () => image, list: async () => [image] },
+    images: { resolve: async () => image, verify: async () => undefined, list: async () => [image] },
     disks: {
       clone: async (_, target) => {
         const path = join(target, "scratch.img");

@@ -7,9 +7,13 @@ import { GUEST_MODULES, loadOrder } from "../kernel/modules.ts";
 import { withLock } from "../lock.ts";
 import type { GuestImage } from "../port.ts";
 import {
+  checkFiles,
+  describeFiles,
   type ImageRecord,
   imageDirectory,
   imagesDirectory,
+  isDamage,
+  readRecord,
   readReference,
   toImage,
   writeReference,
@@ -97,8 +101,11 @@ async function buildLocked(
   const inputs = sha256(
     JSON.stringify([RECIPE, baseKey(spec), base.version, top, kernel.sha256, sha256(busybox), init.toString()]),
   );
-  const here = await readReference(places, name);
-  if (here?.inputs === inputs) return { record: here, changed: false };
+  const here = await readReference(places, name).catch((error: unknown) => {
+    if (!isDamage(error)) throw error;
+    return undefined;
+  });
+  if (here?.inputs === inputs && (await isWhole(places, here))) return { record: here, changed: false };
 
   const work = await mkdtemp(join(imagesDirectory(places), "new-"));
   try {
@@ -158,19 +165,48 @@ async function publish(draft: string, { digest, inputs, kernel, places, name }: 
     initrd: "initrd",
     kernelVersion: kernel.release,
     builtAt: Date.now(),
+    files: await describeFiles(draft, ["rootfs.ext4", "vmlinux", "initrd"]),
   };
   await writeFile(join(draft, "image.json"), `${JSON.stringify(record, null, 2)}\n`);
   const directory = imageDirectory(places, digest);
   await rename(draft, directory).catch(async (error: unknown) => {
-    // The same content is here, from other inputs. Guests may run from its files: only the record is replaced.
     if (!["ENOTEMPTY", "EEXIST"].includes(systemCode(error) ?? "")) throw error;
-    await rename(join(draft, "image.json"), join(directory, "image.json"));
+    if (await isWhole(places, record)) {
+      // The same content is here, from other inputs. Guests may run from its files: only the record is replaced.
+      await rename(join(draft, "image.json"), join(directory, "image.json"));
+      return;
+    }
+    const damaged = `${draft}-damaged`;
+    await rename(directory, damaged);
+    await rename(draft, directory);
   });
   await writeReference(places, name, digest);
   return record;
 }
 
+/** Whether the files of an image that is here are those of its record. */
+async function isWhole(places: Places, { digest }: Pick<ImageRecord, "digest">): Promise<boolean> {
+  try {
+    const record = await readRecord(imageDirectory(places, digest));
+    if (record !== undefined) await checkFiles(places, record);
+    return record !== undefined;
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return false;
+  }
+}
+
 function diskFull(error: unknown, places: Places): unknown {
+  if (systemCode(error) === "EROFS") {
+    return new FireteactError(
+      "IMAGE_STORE_READONLY",
+      `No guest image can be kept in ${places.state}: it is read-only`,
+      {
+        hint: "mount it writable again (see dmesg: a file system with errors becomes read-only)",
+        cause: error,
+      },
+    );
+  }
   if (systemCode(error) !== "ENOSPC") return error;
   return new FireteactError("DISK_FULL", `The disk is full: a guest image needs about 1 GB in ${places.state}`, {
     hint: "Free some space there, or move the state directory",

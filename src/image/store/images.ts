@@ -4,7 +4,16 @@ import { FireteactError, ignore } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
 import type { BuiltImage } from "../build/build.ts";
 import type { GuestImage, Images } from "../port.ts";
-import { imagesDirectory, localName, readRecord, readReference, toImage } from "../record.ts";
+import {
+  checkFiles,
+  type ImageRecord,
+  imagesDirectory,
+  isDamage,
+  localName,
+  readRecord,
+  readReference,
+  toImage,
+} from "../record.ts";
 
 export interface ImagesOptions {
   places: Places;
@@ -33,13 +42,25 @@ export function createImages({ places, build }: ImagesOptions): LocalImages {
 
   async function find(name: string, signal: AbortSignal, progress: (line: string) => void): Promise<GuestImage> {
     const isDue = build !== undefined && name === FOLLOWING && compared !== sources;
-    const record = isDue ? undefined : await readReference(places, name);
+    const record = isDue ? undefined : await whole(name);
     if (record !== undefined) return toImage(places, record);
     if (build === undefined) throw notHere(name);
     const present = sources;
     const { image } = await build(name, signal, progress);
     if (name === FOLLOWING) compared = Math.max(compared, present);
     return image;
+  }
+
+  /** A damaged image is made again where this program makes it; one of another name belongs to whoever built it. */
+  async function whole(name: string): Promise<ImageRecord | undefined> {
+    try {
+      const record = await readReference(places, name);
+      if (record !== undefined) await checkFiles(places, record);
+      return record;
+    } catch (error) {
+      if (build === undefined || name !== FOLLOWING || !isDamage(error)) throw error;
+      return undefined;
+    }
   }
 
   return {
@@ -55,6 +76,13 @@ export function createImages({ places, build }: ImagesOptions): LocalImages {
       const shared = running.get(key) ?? find(name, signal, progress).finally(() => running.delete(key));
       running.set(key, shared);
       return await shared;
+    },
+
+    async verify(reference) {
+      const name = localName(reference);
+      const record = name === undefined ? undefined : await readReference(places, name);
+      if (record === undefined) throw notHere(name ?? reference);
+      await checkFiles(places, record);
     },
 
     async list() {

@@ -1,3 +1,4 @@
+import { access } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../base/clock.ts";
 import { describe, FireteactError } from "../../base/errors.ts";
@@ -221,6 +222,16 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
         context.signal.throwIfAborted();
         if (!(error instanceof FireteactError)) throw error;
         return { ok: false, detail: describe(error), ...(error.hint === undefined ? {} : { hint: error.hint }) };
+      }
+    },
+    resume: async (context) => {
+      requireHost();
+      await network.prepare(context.signal);
+    },
+    verify: async () => {
+      for (const pool of deps.pools().values()) {
+        await deps.images.verify(pool.image);
+        await Promise.all([pool.kernelPath, pool.initrdPath].map((path) => path && access(path)));
       }
     },
     create,

@@ -1,7 +1,7 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { imageDirectory, localName, writeReference } from "../../../src/image/record.ts";
+import { describeFiles, imageDirectory, localName, writeReference } from "../../../src/image/record.ts";
 import { createImages } from "../../../src/image/store/images.ts";
 import { temporaryDirectory } from "./temporary.ts";
 
@@ -22,7 +22,10 @@ async function placeImage(state: string, digest = DIGEST) {
     kernelVersion: "6.1",
     builtAt: 1,
   };
-  await writeFile(join(directory, "image.json"), JSON.stringify(record));
+  const names = ["rootfs.ext4", "vmlinux", "initrd"];
+  for (const name of names) await writeFile(join(directory, name), `content of ${name}`);
+  const files = await describeFiles(directory, names);
+  await writeFile(join(directory, "image.json"), JSON.stringify({ ...record, files }));
   return directory;
 }
 
@@ -40,6 +43,60 @@ describe("the images of a host", () => {
       initrd: join(directory, "initrd"),
       kernelVersion: "6.1",
     });
+  });
+
+  it.each([
+    ["a file is missing", (path: string) => rm(path), "is missing"],
+    ["a file is cut short", (path: string) => writeFile(path, "content"), "has 7 bytes instead of 22"],
+    [
+      "a file has other content",
+      (path: string) => writeFile(path, "content of rootfs.ext5"),
+      "has another content than was built",
+    ],
+  ])(
+    "are damaged when %s; the default one is then built again, where that can be done",
+    async (_, damage, expected) => {
+      const state = await temporaryDirectory();
+      const places = { state, run: state };
+      const directory = await placeImage(state);
+      await writeReference(places, "default", DIGEST);
+      await damage(join(directory, "rootfs.ext4"));
+      const images = createImages({ places });
+      const wrong = { code: "IMAGE_DAMAGED", message: expect.stringContaining(expected) };
+      await expect(images.resolve("default", signal, progress)).rejects.toMatchObject(wrong);
+      await expect(images.verify("default")).rejects.toMatchObject(wrong);
+
+      let builds = 0;
+      const build = async () => {
+        builds++;
+        await placeImage(state);
+        const image = await createImages({ places }).resolve("default", signal, progress);
+        return { image, changed: true, bytes: 0, milliseconds: 0 };
+      };
+      const building = createImages({ places, build });
+      await building.resolve("default", signal, progress);
+      await building.verify("default");
+      await damage(join(directory, "rootfs.ext4"));
+      await building.resolve("default", signal, progress);
+      expect(builds).toBe(2);
+      await building.verify("default");
+    },
+  );
+
+  it("are whole when a file was only touched", async () => {
+    const state = await temporaryDirectory();
+    const places = { state, run: state };
+    const directory = await placeImage(state);
+    await writeReference(places, "default", DIGEST);
+    await utimes(join(directory, "rootfs.ext4"), 1, 1);
+    await createImages({ places }).verify("default");
+  });
+
+  it("that are not here, or not this host's, are missing", async () => {
+    const state = await temporaryDirectory();
+    const images = createImages({ places: { state, run: state } });
+    await expect(images.verify("default")).rejects.toMatchObject({ code: "IMAGE_MISSING" });
+    await expect(images.verify("ghcr.io/a/b:c")).rejects.toMatchObject({ code: "IMAGE_MISSING" });
   });
 
   it("are listed, and nothing else that lies there", async () => {
