@@ -231,7 +231,7 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
     verify: async () => {
       for (const pool of deps.pools().values()) {
         await deps.images.verify(pool.image);
-        await Promise.all([pool.kernelPath, pool.initrdPath].map((path) => path && access(path)));
+        for (const path of [pool.kernelPath, pool.initrdPath]) if (path !== undefined) await access(path);
       }
     },
     create,

@@ -34,8 +34,15 @@ async function hostWithStore() {
     await copyFile(from, join(directory, NAMES[index] ?? ""));
   }
   const record = {
-    ...{ digest: DIGEST, inputs: "i", rootfs: "rootfs.ext4", rootfsType: "ext4", kernel: "vmlinux" },
-    ...{ initrd: "initrd", kernelVersion: "6.1", builtAt: 1, files: await describeFiles(directory, NAMES) },
+    digest: DIGEST,
+    inputs: "i",
+    rootfs: "rootfs.ext4",
+    rootfsType: "ext4",
+    kernel: "vmlinux",
+    initrd: "initrd",
+    kernelVersion: "6.1",
+    builtAt: 1,
+    files: await describeFiles(directory, NAMES),
   };
   await writeFile(join(directory, "image.json"), JSON.stringify(record));
   await writeReference(places, "default", DIGEST);
