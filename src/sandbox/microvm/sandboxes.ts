@@ -52,12 +52,17 @@ export function createSandboxes(deps: {
     const hidden = join(root, `.${spec.hex}.new`);
     mkdirSync(root, { recursive: true, mode: 0o755 });
     rmSync(hidden, { recursive: true, force: true });
-    mkdirSync(hidden, { mode: 0o755 });
-    const { hex, pool, runnerId, memoryMib, vcpus } = spec;
-    const begun = { since: clock.uptime(), boot: bootId() };
-    writeRecord(hidden, { version: 1, driver, hex, pool, runnerId, memoryMib, vcpus, ...begun });
-    // No other process, and no later one, sees the directory without its record. Fails where there is one.
-    renameSync(hidden, own.directory);
+    try {
+      mkdirSync(hidden, { mode: 0o755 });
+      const { hex, pool, runnerId, memoryMib, vcpus } = spec;
+      const begun = { since: clock.uptime(), boot: bootId() };
+      writeRecord(hidden, { version: 1, driver, hex, pool, runnerId, memoryMib, vcpus, ...begun });
+      // No other process, and no later one, sees the directory without its record. Fails where there is one.
+      renameSync(hidden, own.directory);
+    } catch (error) {
+      rmSync(hidden, { recursive: true, force: true });
+      throw error;
+    }
     return own;
   };
 
