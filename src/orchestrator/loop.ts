@@ -102,13 +102,20 @@ export function createLoop(deps: LoopDeps): Loop {
     ...(deps.faultPoint === undefined ? {} : { faultPoint: deps.faultPoint }),
   });
 
+  let planFailure = "";
   const planSoon = joinCalls(() => {
     if (mode === "detach") return;
     try {
       tick();
+      planFailure = "";
     } catch (error) {
       // Runners go on without us; a full disk, say, passes.
-      log.error({ cause: describe(error), err: log.isLevelEnabled("debug") ? error : undefined }, "a plan failed");
+      const cause = describe(error);
+      // Tried again every second; said again when it is something else.
+      if (cause !== planFailure) {
+        log.error({ cause, err: log.isLevelEnabled("debug") ? error : undefined }, "a plan failed");
+      }
+      planFailure = cause;
       alarm?.cancel();
       alarm = clock.after(AFTER_FAILURE, wake);
     }

@@ -10,6 +10,7 @@ import { claimState } from "../store/claim.ts";
 import { type ComposeOptions, type Composition, compose } from "./compose.ts";
 import { takeDoors } from "./doors.ts";
 import { hostId } from "./host-id.ts";
+import { checkOpenFiles } from "./open-files.ts";
 import { loadServable } from "./servable.ts";
 import { listenToSignals } from "./signals.ts";
 import { createWebhookReceiver } from "./webhook.ts";
@@ -31,6 +32,8 @@ export async function runServe(options: ServeOptions): Promise<number> {
   const { settings, warnings } = loadServable(options.configFile);
   const log = createLogger(settings.logLevel);
   for (const warning of warnings) log.warn({ ...warning }, "configuration");
+  const fewFiles = checkOpenFiles(settings);
+  if (fewFiles !== undefined) log.warn({ detail: fewFiles }, "few files may be open");
   const { places } = options;
   await using stack = new AsyncDisposableStack();
   const claim = claimState(places.state);

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { bootId, type Clock } from "../../base/clock.ts";
@@ -9,7 +9,7 @@ import type { SandboxInfo, SandboxSpec, StepContext } from "../port.ts";
 import type { Cgroups } from "./cgroups.ts";
 import { endProcesses, endUnrecorded, killMonitor } from "./end.ts";
 import { HEX, placesOf, type SandboxPlaces } from "./places.ts";
-import { readRecord, type SandboxRecord, writeCondemned, writeRecord } from "./record.ts";
+import { readRecord, recordFile, type SandboxRecord, writeCondemned, writeRecord } from "./record.ts";
 import { exitOf } from "./watch.ts";
 
 /** The microVMs of one driver as the host shows them: directories, processes, networks and disks. */
@@ -60,7 +60,9 @@ export function createSandboxes(deps: {
       // No other process, and no later one, sees the directory without its record. Fails where there is one.
       renameSync(hidden, own.directory);
     } catch (error) {
-      rmSync(hidden, { recursive: true, force: true });
+      // Without reading the directory: there may be no file to be had for that.
+      rmSync(recordFile(hidden), { force: true });
+      if (existsSync(hidden)) rmdirSync(hidden);
       throw error;
     }
     return own;
