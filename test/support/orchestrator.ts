@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { bootId, systemClock } from "../../src/base/clock.ts";
+import { bootId, type Clock, systemClock } from "../../src/base/clock.ts";
 import { createLogger, type Logger, type LogLevel } from "../../src/base/log.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { DriverName } from "../../src/core/types.ts";
@@ -39,6 +39,7 @@ interface StartOptions {
   pools: Record<string, unknown>[];
   extra?: Record<string, unknown>;
   drivers: Map<DriverName, SandboxDriver>;
+  clock?: Clock;
   logLevel?: LogLevel;
   log?: Logger;
   hostId?: string;
@@ -67,7 +68,7 @@ export async function startOrchestrator(options: StartOptions): Promise<Composit
     places: { state: join(options.directory, "state"), run: join(options.directory, "run") },
     hostId: options.hostId ?? HOST_ID,
     boot: bootId(),
-    clock: systemClock,
+    clock: options.clock ?? systemClock,
     log: options.log ?? createLogger(options.logLevel ?? (process.env["TEST_LOG"] as LogLevel | undefined) ?? "error"),
     drivers: options.drivers,
     ...(options.housekeeping === undefined ? {} : { housekeeping: options.housekeeping }),

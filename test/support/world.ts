@@ -1,4 +1,5 @@
 import { afterEach } from "vitest";
+import type { Clock } from "../../src/base/clock.ts";
 import type { Logger, LogLevel } from "../../src/base/log.ts";
 import { createLogger } from "../../src/base/log.ts";
 import type { Settings } from "../../src/core/settings.ts";
@@ -27,6 +28,8 @@ export interface WorldOptions {
   /** A world whose forge this one shares. */
   beside?: World;
   hostId?: string;
+  /** The orchestrator's; the forge and the sandboxes have the system's. */
+  clock?: Clock;
   /** Only the forge at first; `start` begins. */
   idle?: boolean;
   /** Whoever makes it calls `end`, as tests have to that run beside others. */
@@ -131,6 +134,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
         drivers: new Map<DriverName, SandboxDriver>([["fake", scripted.driver]]),
         log: recorder(lines),
         housekeeping: 300,
+        ...(options.clock === undefined ? {} : { clock: options.clock }),
         ...(options.hostId === undefined ? {} : { hostId: options.hostId }),
       });
     },

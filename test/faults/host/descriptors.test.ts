@@ -55,7 +55,7 @@ describe("the limit of open files", { timeout: 180_000 }, () => {
       command: (config) => ["-e", LIMITED, "--", join(import.meta.dirname, "../../../src/main.ts"), config],
     });
     const daemon = host.daemon();
-    await host.until("it ends", daemon.ended);
+    await host.until("it ends", () => daemon.ended());
     expect(await daemon.exit).toMatchObject({ code: 1 });
     expect(daemon.output()).toMatch(/at most 64 files/);
     expect(daemon.output()).toMatch(/LimitNOFILE/);
