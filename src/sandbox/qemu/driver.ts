@@ -20,6 +20,7 @@ import { watchExit } from "../microvm/watch.ts";
 import type { DriverCheck, SandboxDriver, SandboxSpec, StepContext } from "../port.ts";
 import { qemuCommand } from "./command-line.ts";
 import { findMachine, type HostMachine, qemuVersion, requireHost } from "./machine.ts";
+import { keepGoing } from "./stalled.ts";
 import { dialAgent, waitForMonitor } from "./start.ts";
 
 /** What a pool's guests are made of. */
@@ -49,6 +50,8 @@ export interface QemuDeps {
   launcher?: Launcher;
   /** Most bytes of a guest's console kept on disk. */
   consoleBytes?: number;
+  /** Milliseconds between two looks at the free space for scratch disks; for tests. */
+  spaceEvery?: number;
 }
 
 /** Emulated guests get this much more time to boot. */
@@ -66,6 +69,17 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
   const launcher = deps.launcher ?? createShimLauncher(places.run);
   const watches = new Set<() => void>();
   const machines = new Map<string, Promise<HostMachine>>();
+
+  const stopLooking = keepGoing({
+    clock,
+    log,
+    directory: sandboxes.diskRoot,
+    sockets: async () => {
+      const running = (await sandboxes.list()).filter(({ state }) => state === "running");
+      return new Map(running.map(({ hex }) => [hex, sandboxes.places(hex).qmp]));
+    },
+    every: deps.spaceEvery,
+  });
 
   const poolOf = (name: string): QemuPool => {
     const pool = deps.pools().get(name);
@@ -244,6 +258,7 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
     close: async () => {
       for (const stop of watches) stop();
       watches.clear();
+      await stopLooking();
       await metadata.close();
     },
   };
