@@ -43,7 +43,7 @@ export async function runServe(options: ServeOptions): Promise<number> {
   stack.defer(() => doors.close());
   const signals = listenToSignals(options.configFile, settings, log);
   stack.defer(() => signals.close());
-  const id = hostId(places.state);
+  const id = hostId(places);
   const composition = await compose({
     settings,
     places,

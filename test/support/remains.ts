@@ -49,7 +49,7 @@ function openPaths(pid: number): string[] {
 
 /** What a daemon keeps for itself and for the next one. All else below its directories belonged to a sandbox. */
 const KEPT = [
-  /^run\/api\.sock$/,
+  /^run\/(?:api\.sock|host-id)$/,
   /^run\/(?:fake\/)?shim$/,
   /^state\/(?:host-id|claim\.db|state\.db)(?:-wal|-shm|-journal)?$/,
   // What monitors share, and the files of the tests themselves.

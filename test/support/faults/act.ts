@@ -33,9 +33,10 @@ export interface Act {
   foreign: string[];
 }
 
-/** Deletes what a store knows, and not who this host is. */
+/** Deletes what a daemon knows: the store, logs, and who this host is. Disks are left, since guests have them open. */
 export function loseStore({ state }: Places): void {
-  for (const suffix of ["", "-wal", "-shm"]) rmSync(join(state, `state.db${suffix}`), { force: true });
+  const files = ["", "-wal", "-shm"].map((suffix) => `state.db${suffix}`);
+  for (const name of [...files, "logs", "host-id"]) rmSync(join(state, name), { recursive: true, force: true });
 }
 
 /**

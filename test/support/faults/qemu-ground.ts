@@ -24,7 +24,6 @@ export async function qemuGround(): Promise<Ground> {
       if (before.length > 0) throw new Error(`is another fireteact running? There is already:\n${before.join("\n")}`);
       await addHostAddress();
       loseStore(PLACES);
-      rmSync(join(PLACES.state, "logs"), { recursive: true, force: true });
       const host = await openHost({
         ...options,
         places: PLACES,
@@ -76,7 +75,7 @@ export async function qemuGround(): Promise<Ground> {
 /** After a failure, so that the next course begins with nothing. */
 async function clear(): Promise<void> {
   if ((await findLeftovers(PLACES)).length === 0) return;
-  const id = hostId(PLACES.state);
+  const id = hostId(PLACES);
   const network = createEmbeddedNetwork({ places: PLACES, hostId: id, clock: systemClock, log: silentLogger });
   for (const hex of await network.list()) await network.release(hex);
   await network.close({ remove: true });
