@@ -205,11 +205,10 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
 
   /** Nobody gets a slot that another program has damaged, or one on a host whose rules are gone. */
   async function isFit(number: number): Promise<boolean> {
-    if (clock.uptime() - lookedAt >= FRESH) {
-      lookedAt = clock.uptime();
-      await rules.look();
-    }
-    if (await upkeep.isWhole(slotOf(layout, number))) return true;
+    const isFresh = clock.uptime() - lookedAt < FRESH;
+    if (!isFresh) lookedAt = clock.uptime();
+    const [isWhole] = await Promise.all([upkeep.isWhole(slotOf(layout, number)), isFresh ? undefined : rules.look()]);
+    if (isWhole) return true;
     log.warn({ slot: number }, "another program damaged a network that was made ahead: it is made anew");
     await destroySlots(commands, layout, [slotOf(layout, number)]);
     pool.free(number);
