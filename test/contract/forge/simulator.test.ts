@@ -132,6 +132,25 @@ describe("older versions", () => {
   });
 });
 
+it.each([
+  ["gitea", "1.23.8"],
+  ["gitea", "1.25.1"],
+  ["gitea", "1.27.2"],
+  ["forgejo", `11.0.3${FORGEJO}`],
+  ["forgejo", `15.0.0${FORGEJO}`],
+] as const)(
+  "%s %s tells the registration token of every scope, which registers runners there",
+  async (flavour, version) => {
+    const { forge, at } = await place({ flavour, version });
+    for (const [name, scope] of SCOPES) {
+      const token = await at(scope).registrationToken(never);
+      const { runner } = createRunnerClient({ baseUrl: forge.url });
+      await runner.register({ name, token, labels: [], version: "guest" });
+    }
+    expect(forge.runners("existing").map(({ name }) => name)).toEqual(SCOPES.map(([name]) => name));
+  },
+);
+
 describe("a forge in trouble", () => {
   it("fetches the registration token again after a reset", async () => {
     const { forge, at } = await place({});
