@@ -1,53 +1,17 @@
+import { hearsay } from "../../../src/core/hearsay.ts";
 import { covers } from "../../../src/core/match.ts";
 import { plan, recordFailure, recordRetry, recordSuccess } from "../../../src/core/plan.ts";
-import {
-  emptyMemory,
-  type Mode,
-  type PlanOutput,
-  type PoolView,
-  type StraySandbox,
-} from "../../../src/core/plan-types.ts";
+import { emptyMemory, type Mode, type PlanOutput, type StraySandbox } from "../../../src/core/plan-types.ts";
 import { applyEvent, type RunnerEvent } from "../../../src/core/runner.ts";
 import { LANES, laneKey, type Step } from "../../../src/core/steps.ts";
-import type { Job, Runner, RunnerRow } from "../../../src/core/types.ts";
+import type { Runner } from "../../../src/core/types.ts";
 import { forge, hex, input, job, NOW, T, WALL } from "./build.ts";
+import type { ForgeJob, ForgeRow, Guest, WorldOptions } from "./model-types.ts";
 
 /**
  * A small world for the plan to act on: one forge, one host, one set of records. Everything takes its time and may happen
  * in any order; the plan sees the forge only through `read` and the guests only through `deliver`.
  */
-
-interface ForgeJob {
-  job: Job;
-  state: "queued" | "running" | "done";
-  row?: number;
-}
-
-interface ForgeRow extends RunnerRow {
-  labels: string[];
-  handle?: string;
-  used: boolean;
-}
-
-interface Guest {
-  runner: string;
-  /** What the agent inside is at, which the record learns only by `deliver`. */
-  phase: "booting" | "up" | "starting" | "listening" | "drained" | "busy" | "exited";
-  row?: number;
-  hasCredentials: boolean;
-  drainAsked: boolean;
-  /** It hangs: nothing inside happens any more. */
-  dead: boolean;
-  /** Lost the race for a job once, and never looks again. */
-  deaf: boolean;
-  said: RunnerEvent[];
-}
-
-export interface WorldOptions {
-  pools: PoolView[];
-  bindsJobs: boolean;
-  listsQueue: boolean;
-}
 
 /** The row of every runner that is not ours. */
 const FOREIGN = 999_999;
@@ -97,6 +61,7 @@ export function createWorld(options: WorldOptions) {
 
     /** One plan; record steps are carried out, the others begin. */
     plan: (mode: Mode = "run"): PlanOutput => {
+      for (const runner of records.values()) apply(runner.id, ...hearsay(runner, view));
       const output = plan(
         input({
           mode,
@@ -191,7 +156,8 @@ export function createWorld(options: WorldOptions) {
         index,
       );
       const event = guest?.said.shift();
-      if (guest !== undefined && event !== undefined) apply(guest.runner, event);
+      const isHeard = guest?.mute === false || event?.kind === "sandbox-exited";
+      if (guest !== undefined && event !== undefined && isHeard) apply(guest.runner, event);
     },
 
     push: (labels: string[]) => {
@@ -242,8 +208,9 @@ export function createWorld(options: WorldOptions) {
         }));
       if (!options.listsQueue) view.jobs = [];
       view.jobsRead++;
-      view.rows = [...rows.values()];
+      view.rows = [...rows.values()].map((row) => ({ ...row }));
       view.rowsRead++;
+      view.rowsSince = now;
       const hexes = new Set([...records.values()].map((runner) => runner.hex));
       const lost = [...guests.keys()].filter((known) => !hexes.has(known));
       strays = lost.map((known) => ({ driver: "fake", hex: known, state: "running" }));
@@ -315,8 +282,10 @@ export function createWorld(options: WorldOptions) {
       case "boot":
         guests.set(runner.hex, {
           runner: runner.id,
+          mute: runner.mute === true,
           phase: "booting",
-          hasCredentials: false,
+          hasCredentials: runner.mute === true,
+          ...(runner.mute === true && runner.registration.phase === "active" ? { row: runner.registration.row } : {}),
           drainAsked: false,
           dead: false,
           deaf: false,
@@ -332,7 +301,8 @@ export function createWorld(options: WorldOptions) {
       case "withdraw":
         return [{ kind: "credentials-withdrawn" }];
       case "drain":
-        if (guest !== undefined) guest.drainAsked = true;
+        if (guest !== undefined) guest.drainAsked = !guest.mute;
+        if (guest?.mute === true) Object.assign(rows.get(guest.row ?? 0) ?? {}, { disabled: true });
         return [{ kind: "draining", reason: step.reason, detail: step.detail }];
       case "destroy":
         if (guest?.phase === "busy") {
@@ -357,6 +327,8 @@ export function createWorld(options: WorldOptions) {
 
   function exit(guest: Guest, code: number) {
     guest.phase = "exited";
+    // After every read that came before.
+    now++;
     guest.said.push({ kind: "sandbox-exited", exit: { code, signal: null, at: WALL } });
   }
 
@@ -368,8 +340,10 @@ export function createWorld(options: WorldOptions) {
     if (guest.phase === "booting") say("up", { kind: "agent-up" });
     else if (guest.phase === "up" && guest.drainAsked) say("drained", { kind: "drained" });
     else if (guest.phase === "up" && guest.hasCredentials) say("starting", { kind: "engine-starting" });
-    else if (guest.phase === "starting") say("listening", { kind: "listening" });
-    else if (guest.phase === "listening" && guest.drainAsked) say("drained", { kind: "drained" });
+    else if (guest.phase === "starting") {
+      say("listening", { kind: "listening" });
+      Object.assign(rows.get(guest.row ?? 0) ?? {}, { online: true });
+    } else if (guest.phase === "listening" && guest.drainAsked) say("drained", { kind: "drained" });
     else if (guest.phase === "listening" && !guest.deaf) fetchTask(guest);
     else if (guest.phase === "busy") {
       endJob(guest.row ?? 0);
@@ -381,7 +355,7 @@ export function createWorld(options: WorldOptions) {
   /** The forge hands out the oldest job that fits, whatever we made the runner for. */
   function fetchTask(guest: Guest) {
     const row = rows.get(guest.row ?? 0);
-    if (row === undefined || row.used) return;
+    if (row === undefined || row.used || row.disabled === true) return;
     const found = jobs.find(
       ({ job, state }) =>
         state === "queued" && covers(row.labels, job.labels) && (row.handle === undefined || row.handle === job.handle),

@@ -13,6 +13,8 @@ const pools: PoolView[] = [
   poolView({ name: "b", order: 1, labels: ["linux", "big"], maxRunners: 2, minRunners: 1, limits: short }),
 ];
 
+const mutePools = pools.map(({ pool, ...view }) => ({ ...view, pool: { ...pool, mute: true as const } }));
+
 /** Reasons for which a runner may end although it holds a job. */
 const STRONGER_THAN_A_JOB: ReadonlySet<EndReason> = new Set([
   "job-timeout",
@@ -87,6 +89,23 @@ describe("the plan in a world that does what it likes", () => {
         expect(world.jobs.filter(({ state }) => state !== "done")).toEqual([]);
         jobsSettled(world);
         restOnly(world, kind.listsQueue);
+      }),
+      { numRuns: 100 },
+    );
+  }, 60_000);
+
+  it("keeps them for runners whose agents are mute, of whom only the forge tells", () => {
+    fc.assert(
+      fc.property(fc.boolean(), fc.array(act, { maxLength: 400, size: "max" }), (isDrain, acts) => {
+        const world = createWorld({ pools: mutePools, bindsJobs: false, listsQueue: true });
+        for (const each of acts) perform(world, each);
+        calmDown(world, isDrain ? "drain" : "run");
+        jobsSettled(world);
+        if (isDrain) expect([...world.records.keys(), ...world.guests.keys(), ...world.rows.keys()]).toEqual([]);
+        else {
+          expect(world.jobs.filter(({ state }) => state !== "done")).toEqual([]);
+          restOnly(world, false);
+        }
       }),
       { numRuns: 100 },
     );
@@ -183,6 +202,8 @@ function checked(world: World, mode: "run" | "drain" = "run"): PlanOutput {
     if (step.kind === "create") expect(frozen || mode === "drain", "creates only where it may").toBe(false);
     if (step.kind !== "end") continue;
     const runner = before.get(step.runner);
+    // That its row is gone, as after every job, is all that can be known of a mute one.
+    if (runner?.mute === true && step.reason === "finished") continue;
     if (runner?.agent.phase === "busy") expect(STRONGER_THAN_A_JOB, step.detail).toContain(step.reason);
   }
   for (const { pool } of pools) {
@@ -201,7 +222,8 @@ function checked(world: World, mode: "run" | "drain" = "run"): PlanOutput {
 }
 
 /** A guest that held a job was destroyed: only for one of these, or since its agent had said otherwise for too long. */
-function mayKill({ ending }: Runner): boolean {
+function mayKill({ ending, mute }: Runner): boolean {
+  if (mute === true && ending?.reason === "finished") return true;
   return ending !== undefined && (STRONGER_THAN_A_JOB.has(ending.reason) || TIMEOUTS.has(ending.reason));
 }
 const TIMEOUTS: ReadonlySet<EndReason> = new Set(["boot-timeout", "ready-timeout", "orphaned"]);
