@@ -5,6 +5,9 @@ import type { EndReason, Runner } from "./types.ts";
 /** How long a sandbox may go on after its engine ended. */
 export const FINISH_GRACE = 2 * 60_000;
 
+/** How long an agent has for telling a process that takes its sandbox over what happened meanwhile. */
+const NEWS = 10_000;
+
 interface Limit {
   reason: EndReason;
   /** Uptime at which it is reached. */
@@ -26,18 +29,27 @@ export function reachedLimit(runner: Runner, survey: Survey, draft: Draft): Caus
 function limitsOf(runner: Runner, holdsJob: boolean): Limit[] {
   const { agent, limits, sandbox } = runner;
   const found: Limit[] = [];
+  const adopted = runner.adopted?.since ?? Number.NEGATIVE_INFINITY;
   const add = (reason: EndReason, since: number, limit: number, what: string) =>
-    found.push({ reason, at: since + limit, detail: `${what} within ${inWords(limit)}` });
+    found.push({ reason, at: Math.max(since + limit, adopted + NEWS), detail: `${what} within ${inWords(limit)}` });
+  // While no process was there to be told, and to hand out credentials, nobody could be late.
+  const anew = (since: number) => Math.max(since, adopted);
 
   // The forge may know of a job that the agent has not told of yet: then start-up is over, whatever the agent says.
   if (!holdsJob && sandbox.phase === "running") {
     if (agent.phase === "silent" && runner.mute === true) {
-      add("boot-timeout", sandbox.since, limits.boot + limits.ready, "its runner did not come online in the forge");
+      add(
+        "boot-timeout",
+        anew(sandbox.since),
+        limits.boot + limits.ready,
+        "its runner did not come online in the forge",
+      );
     } else if (agent.phase === "silent") {
-      add("boot-timeout", sandbox.since, limits.boot, "the sandbox did not report");
+      add("boot-timeout", anew(sandbox.since), limits.boot, "the sandbox did not report");
     }
     const waits = waitsForEngine(runner);
-    if (waits !== undefined) add("ready-timeout", waits, limits.ready, "the engine did not begin to ask for jobs");
+    if (waits !== undefined)
+      add("ready-timeout", anew(waits), limits.ready, "the engine did not begin to ask for jobs");
   }
   if (agent.phase === "busy") add("job-timeout", agent.since, limits.job, "the job did not end");
   else if (agent.phase === "finished") {

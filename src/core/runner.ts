@@ -19,6 +19,7 @@ export type RunnerEvent =
   | { kind: "row-gone" }
   | { kind: "boot-asked" }
   | { kind: "booted"; address?: string }
+  | { kind: "adopted" }
   | { kind: "agent-up" }
   /** What came from the agent was cut off. */
   | { kind: "agent-trouble"; detail: string }
@@ -67,6 +68,8 @@ export function applyEvent(runner: Runner, event: RunnerEvent, time: { now: numb
       if (event.address === undefined || started.address !== undefined) return started;
       return { ...started, address: event.address };
     }
+    case "adopted":
+      return { ...runner, adopted: { since } };
     case "sandbox-exited":
       return withSandbox(runner, { phase: "exited", exit: event.exit, since });
     case "sandbox-gone":

@@ -240,6 +240,8 @@ export interface Runner {
   timeline: Timeline;
   /** Address of the sandbox as the host sees it, for the API. */
   address?: string;
+  /** When the process that is now took its sandbox over from one that had ended. */
+  adopted?: { since: number };
   /** Its record was lost and made again: nobody knows the secret of its registration any more. */
   secretLost?: true;
   /** How many of the agent's numbered events are recorded; the channel goes on there after a restart. */

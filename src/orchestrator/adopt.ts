@@ -30,6 +30,7 @@ function adoptOne(runner: Runner, info: SandboxInfo | undefined, { records, atte
     if (phase === "starting") {
       records.apply(runner.id, { kind: "booted", ...(info.address === undefined ? {} : { address: info.address }) });
     }
+    records.apply(runner.id, { kind: "adopted" });
     attendance.attend(runner.id);
     log.info({ runner: runner.id, agent: runner.agent.phase }, "adopted a running sandbox");
     return;

@@ -55,6 +55,30 @@ const ROWS: Row[] = [
     step: "end 1 ready-timeout",
   },
   {
+    what: "boot: begun anew for a sandbox that was taken over",
+    runner: after(after(fresh(1, own), [{ kind: "booted" }]), [{ kind: "adopted" }], NOW + MINUTE),
+    at: MINUTE + short.boot,
+    step: "end 1 boot-timeout",
+  },
+  {
+    what: "ready: begun anew where nobody handed out credentials for a while",
+    runner: after(after(booting(1, own), given), [{ kind: "adopted" }], NOW + MINUTE),
+    at: MINUTE + short.ready,
+    step: "end 1 ready-timeout",
+  },
+  {
+    what: "job: it may have ended, and its agent is about to say so",
+    runner: after(busy(1, own), [{ kind: "adopted" }], NOW + 2 * short.job),
+    at: 2 * short.job + 10 * SECOND,
+    step: "end 1 job-timeout",
+  },
+  {
+    what: "job: held to its own limit, whoever took it over",
+    runner: after(busy(1, own), [{ kind: "adopted" }], NOW + MINUTE),
+    at: short.job,
+    step: "end 1 job-timeout",
+  },
+  {
     what: "orphaned: it waits for credentials that were lost with its record",
     runner: after(booting(1, { ...own, secretLost: true }), given),
     at: 3 * SECOND,
