@@ -38,6 +38,24 @@ export function inStep(clock: Clock, milliseconds: number): number {
   return Math.ceil((clock.uptime() + milliseconds) / step) * step - clock.uptime();
 }
 
+/** Does some work with a signal that is aborted after a time, or when `others` are; no timer is left when it is done. */
+export async function withDeadline<T>(
+  clock: Clock,
+  milliseconds: number,
+  others: readonly AbortSignal[],
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const deadline = new AbortController();
+  const timer = clock.after(milliseconds, () =>
+    deadline.abort(new DOMException(`it was not done within ${milliseconds} ms`, "TimeoutError")),
+  );
+  try {
+    return await work(AbortSignal.any([...others, deadline.signal]));
+  } finally {
+    timer.cancel();
+  }
+}
+
 let boot: string | undefined;
 
 /** Identifies this boot of the host: uptimes of another boot mean nothing. */

@@ -38,6 +38,8 @@ export interface StraySandbox {
   driver: Pool["driver"];
   hex: string;
   state: "running" | "exited" | "partial";
+  /** Name of the pool that it was made for. */
+  pool: string;
 }
 
 export interface HostCapacity {

@@ -19,7 +19,7 @@ export interface Room {
 }
 
 export function roomOf(survey: Survey, draft: Draft): Room {
-  const { host, runners } = survey.input;
+  const { host, runners, strays } = survey.input;
   const live = new Map<string, number>();
   const unproven = new Map<string, number>();
   const left = { ...host, diskMib: host.disk?.mib ?? Number.POSITIVE_INFINITY };
@@ -29,6 +29,12 @@ export function roomOf(survey: Survey, draft: Draft): Room {
     count(live, runner.pool);
     if (isOnItsWay(runner)) count(unproven, runner.pool);
     take(left, runner);
+  }
+  // A sandbox whose record was lost holds its place until it is adopted or gone.
+  for (const stray of strays.sandboxes) {
+    count(live, stray.pool);
+    const view = survey.pools.get(stray.pool);
+    if (view !== undefined) take(left, view.pool);
   }
 
   return {

@@ -45,6 +45,8 @@ export interface LoopDeps {
   desired: () => { pools: PoolView[]; host: HostCapacity; watchers: Map<string, ForgeWatcher>; history: Retention };
   /** Milliseconds between two searches of the host; 30 s unless told. */
   housekeeping?: number;
+  /** So many random hexadecimal digits; for tests. */
+  randomHex?: (digits: number) => string;
   /** Called at every point at which a crash must do no harm; tests kill the process there. */
   faultPoint?: FaultPoint;
 }
@@ -62,6 +64,8 @@ const JOIN_WAKES = 10;
 /** The forge is asked when nothing else is to do, but no later than this. */
 const FORGE_WAITS = 100;
 const FORGE_STEPS_A_TURN = 8;
+
+const randomHex = (digits: number): string => randomBytes(digits / 2).toString("hex");
 
 export interface Loop extends Orchestrator {
   /** Adopts what is there and begins to plan. */
@@ -103,25 +107,29 @@ export function createLoop(deps: LoopDeps): Loop {
   });
 
   let planFailure = "";
-  const planSoon = joinCalls(() => {
-    if (mode === "detach") return;
-    try {
-      tick();
-      planFailure = "";
-    } catch (error) {
-      // Runners go on without us; a full disk, say, passes.
-      const cause = describe(error);
-      // Tried again every second; said again when it is something else.
-      if (cause !== planFailure) {
-        log.error({ cause, err: log.isLevelEnabled("debug") ? error : undefined }, "a plan failed");
+  const planSoon = joinCalls(
+    () => {
+      if (mode === "detach") return;
+      try {
+        tick();
+        planFailure = "";
+      } catch (error) {
+        // Runners go on without us; a full disk, say, passes.
+        const cause = describe(error);
+        // Tried again every second; said again when it is something else.
+        if (cause !== planFailure) {
+          log.error({ cause, err: log.isLevelEnabled("debug") ? error : undefined }, "a plan failed");
+        }
+        planFailure = cause;
+        alarm?.cancel();
+        alarm = clock.after(AFTER_FAILURE, wake);
       }
-      planFailure = cause;
-      alarm?.cancel();
-      alarm = clock.after(AFTER_FAILURE, wake);
-    }
-  }, JOIN_WAKES);
+    },
+    JOIN_WAKES,
+    clock,
+  );
   const forgeSteps = workThrough((begun: BegunStep) => launch(begun), FORGE_STEPS_A_TURN);
-  const forgeSoon = joinCalls(forgeSteps.go, FORGE_WAITS);
+  const forgeSoon = joinCalls(forgeSteps.go, FORGE_WAITS, clock);
   const wake = () => {
     if (mode !== "detach") planSoon();
     if (!forgeSteps.isEmpty) forgeSoon();
@@ -146,7 +154,7 @@ export function createLoop(deps: LoopDeps): Loop {
       memory,
       now: clock.uptime(),
       wall: clock.now(),
-      freshHex: () => newHex(deps.hostId, (digits) => randomBytes(digits / 2).toString("hex")),
+      freshHex: () => newHex(deps.hostId, deps.randomHex ?? randomHex),
     });
     carryOut(output);
     planned = true;

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../base/clock.ts";
+import { type Clock, type Timer, withDeadline } from "../base/clock.ts";
 import { describe, FireteactError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { isOurs } from "../base/names.ts";
@@ -106,8 +106,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     options.emit({ kind: "forge", target: health() });
   };
 
-  const read = async () => {
-    const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(POLL_TIMEOUT)]);
+  const read = async (signal: AbortSignal) => {
     const began = clock.uptime();
     try {
       capabilities = await target.capabilities(signal);
@@ -189,7 +188,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       again = true;
       return;
     }
-    running = read().finally(() => {
+    running = withDeadline(clock, POLL_TIMEOUT, [abort.signal], read).finally(() => {
       running = undefined;
       if (abort.signal.aborted) return;
       const next = again ? "asked" : "due";

@@ -1,9 +1,11 @@
+import type { Clock } from "../base/clock.ts";
+
 /**
  * Joins calls that come close together: `work` runs once a whole turn of the event loop has brought no further call, and
  * at the latest `most` milliseconds after the first one. What waits in the sockets is taken in meanwhile, so that a burst
  * costs one run and not one each; a single call waits for a turn, well under a millisecond. Never runs within a call.
  */
-export function joinCalls(work: () => void, most: number): () => void {
+export function joinCalls(work: () => void, most: number, clock: Pick<Clock, "uptime">): () => void {
   let first: number | undefined;
   let next: NodeJS.Immediate | undefined;
   let isQuiet = false;
@@ -13,7 +15,7 @@ export function joinCalls(work: () => void, most: number): () => void {
     clearImmediate(next);
     work();
   };
-  const isDue = () => first !== undefined && performance.now() - first >= most;
+  const isDue = () => first !== undefined && clock.uptime() - first >= most;
   const look = () => {
     if (isQuiet || isDue()) return run();
     isQuiet = true;
@@ -22,7 +24,7 @@ export function joinCalls(work: () => void, most: number): () => void {
   return () => {
     isQuiet = false;
     if (first === undefined) {
-      first = performance.now();
+      first = clock.uptime();
       next = setImmediate(look);
     } else if (isDue()) {
       // One turn may bring everything that has arrived in a long time.

@@ -1,3 +1,4 @@
+import { withDeadline } from "../../base/clock.ts";
 import type { Logger } from "../../base/log.ts";
 import { LANES, laneKey, type Step, type StepKind } from "../../core/steps.ts";
 import type { Runner } from "../../core/types.ts";
@@ -54,11 +55,13 @@ export function createStepRunner(
       let ok = false;
       try {
         const execute = EXECUTORS[step.kind] as Executor<OutsideStep>;
-        const context = contextOf(step, before, deps);
-        const events = await execute(step, deps, context);
+        const writes: (() => void)[] = [];
+        const events = await withDeadline(clock, STEP_TIMEOUTS[step.kind], [deps.stopping], (signal) =>
+          execute(step, deps, contextOf(step, before, deps, { signal, writes })),
+        );
         point(step.kind, "after-effect");
         await records.soon(() => {
-          for (const write of context.writes) write();
+          for (const write of writes) write();
           if ("runner" in step) records.apply(step.runner, ...events);
           store.endStep(intent);
         });
@@ -83,15 +86,15 @@ export function createStepRunner(
 function contextOf(
   step: Outside,
   before: Runner | undefined,
-  deps: ExecuteDeps & { stopping: AbortSignal },
+  deps: ExecuteDeps,
+  own: Pick<ExecuteContext, "signal" | "writes">,
 ): ExecuteContext {
   const subject = "runner" in step ? { runner: step.runner } : {};
   const facts = { step: step.kind, ...subject, ...(before === undefined ? {} : { pool: before.pool }) };
   let log: Logger | undefined;
   return {
+    ...own,
     before,
-    writes: [],
-    signal: AbortSignal.any([AbortSignal.timeout(STEP_TIMEOUTS[step.kind]), deps.stopping]),
     // Most steps have nothing to say, and a logger of their own is dear.
     get log() {
       log ??= deps.log.child(facts);

@@ -213,7 +213,7 @@ export function createWorld(options: WorldOptions) {
       view.rowsSince = now;
       const hexes = new Set([...records.values()].map((runner) => runner.hex));
       const lost = [...guests.keys()].filter((known) => !hexes.has(known));
-      strays = lost.map((known) => ({ driver: "fake", hex: known, state: "running" }));
+      strays = lost.map((known) => ({ driver: "fake", hex: known, pool: "a", state: "running" }));
       straysRead++;
     },
     freeze: () => {

@@ -8,6 +8,7 @@ import {
   creations,
   ending,
   forge,
+  hex,
   input,
   job,
   MINUTE,
@@ -115,6 +116,15 @@ describe("how many runners are made", () => {
     {
       what: "a runner whose sandbox is gone holds no place, though its row is still to be deleted",
       given: { pools: [poolView({ maxRunners: 1 })], runners: [gone(1)], jobs: [job(1)] },
+      creates: { a: 1 },
+    },
+    {
+      what: "a sandbox whose record was lost holds its place in the pool",
+      given: {
+        pools: [poolView({ maxRunners: 2 })],
+        strays: { sandboxes: [{ driver: "fake", hex: hex(9), pool: "a", state: "running" }], read: 1, rows: [] },
+        jobs: many(2, (id) => job(id)),
+      },
       creates: { a: 1 },
     },
     {

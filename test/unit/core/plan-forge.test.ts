@@ -197,7 +197,7 @@ describe("a registration that is gone from the forge", () => {
 
 describe("what no record knows", () => {
   const strays = (read: number, state: "running" | "exited" = "running") => ({
-    sandboxes: [{ driver: "fake" as const, hex: hex(9), state }],
+    sandboxes: [{ driver: "fake" as const, hex: hex(9), pool: "a", state }],
     read,
     rows: [],
   });

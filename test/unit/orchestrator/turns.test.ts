@@ -1,11 +1,12 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
+import { systemClock } from "../../../src/base/clock.ts";
 import { joinCalls, workThrough } from "../../../src/orchestrator/turns.ts";
 
 describe("calls that come close together", () => {
   it("make one run, also when each comes in a turn of its own", async () => {
     let runs = 0;
-    const call = joinCalls(() => runs++, 60_000);
+    const call = joinCalls(() => runs++, 60_000, systemClock);
     for (let index = 0; index < 20; index++) {
       call();
       call();
@@ -18,7 +19,7 @@ describe("calls that come close together", () => {
 
   it("make a run for a single one within two turns, and another for the next", async () => {
     let runs = 0;
-    const call = joinCalls(() => runs++, 60_000);
+    const call = joinCalls(() => runs++, 60_000, systemClock);
     for (let round = 1; round <= 3; round++) {
       call();
       await turns(3);
@@ -29,7 +30,7 @@ describe("calls that come close together", () => {
   it("are not put off for ever", async () => {
     const after: number[] = [];
     const began = performance.now();
-    const call = joinCalls(() => after.push(performance.now() - began), 5);
+    const call = joinCalls(() => after.push(performance.now() - began), 5, systemClock);
     while (after.length === 0 && performance.now() - began < 5_000) {
       call();
       await turn();
@@ -40,7 +41,7 @@ describe("calls that come close together", () => {
 
   it("are not put off by a turn that takes long", async () => {
     let runs = 0;
-    const call = joinCalls(() => runs++, 2);
+    const call = joinCalls(() => runs++, 2, systemClock);
     setImmediate(() => call());
     await turn();
     const end = performance.now() + 20;
@@ -53,10 +54,14 @@ describe("calls that come close together", () => {
 
   it("from within the run make another", async () => {
     let runs = 0;
-    const call = joinCalls(() => {
-      runs++;
-      if (runs < 3) call();
-    }, 60_000);
+    const call = joinCalls(
+      () => {
+        runs++;
+        if (runs < 3) call();
+      },
+      60_000,
+      systemClock,
+    );
     call();
     await turns(12);
     expect(runs).toBe(3);
