@@ -1,8 +1,6 @@
-import { randomBytes } from "node:crypto";
 import type { Clock, Timer } from "../base/clock.ts";
 import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import { newHex } from "../base/names.ts";
 import { plan, recordFailure, recordRetry, recordSuccess } from "../core/plan.ts";
 import {
   emptyMemory,
@@ -32,7 +30,8 @@ import { joinCalls, workThrough } from "./turns.ts";
 import { createUnmatchedWarner } from "./unmatched.ts";
 
 export interface LoopDeps {
-  hostId: string;
+  /** Hexes for new runners, see base/names.ts. */
+  freshHex: () => string;
   clock: Clock;
   log: Logger;
   store: Store;
@@ -45,8 +44,6 @@ export interface LoopDeps {
   desired: () => { pools: PoolView[]; host: HostCapacity; watchers: Map<string, ForgeWatcher>; history: Retention };
   /** Milliseconds between two searches of the host; 30 s unless told. */
   housekeeping?: number;
-  /** So many random hexadecimal digits; for tests. */
-  randomHex?: (digits: number) => string;
   /** Called at every point at which a crash must do no harm; tests kill the process there. */
   faultPoint?: FaultPoint;
 }
@@ -64,8 +61,6 @@ const JOIN_WAKES = 10;
 /** The forge is asked when nothing else is to do, but no later than this. */
 const FORGE_WAITS = 100;
 const FORGE_STEPS_A_TURN = 8;
-
-const randomHex = (digits: number): string => randomBytes(digits / 2).toString("hex");
 
 export interface Loop extends Orchestrator {
   /** Adopts what is there and begins to plan. */
@@ -107,29 +102,25 @@ export function createLoop(deps: LoopDeps): Loop {
   });
 
   let planFailure = "";
-  const planSoon = joinCalls(
-    () => {
-      if (mode === "detach") return;
-      try {
-        tick();
-        planFailure = "";
-      } catch (error) {
-        // Runners go on without us; a full disk, say, passes.
-        const cause = describe(error);
-        // Tried again every second; said again when it is something else.
-        if (cause !== planFailure) {
-          log.error({ cause, err: log.isLevelEnabled("debug") ? error : undefined }, "a plan failed");
-        }
-        planFailure = cause;
-        alarm?.cancel();
-        alarm = clock.after(AFTER_FAILURE, wake);
+  const planSoon = joinCalls(clock, JOIN_WAKES, () => {
+    if (mode === "detach") return;
+    try {
+      tick();
+      planFailure = "";
+    } catch (error) {
+      // Runners go on without us; a full disk, say, passes.
+      const cause = describe(error);
+      // Tried again every second; said again when it is something else.
+      if (cause !== planFailure) {
+        log.error({ cause, err: log.isLevelEnabled("debug") ? error : undefined }, "a plan failed");
       }
-    },
-    JOIN_WAKES,
-    clock,
-  );
+      planFailure = cause;
+      alarm?.cancel();
+      alarm = clock.after(AFTER_FAILURE, wake);
+    }
+  });
   const forgeSteps = workThrough((begun: BegunStep) => launch(begun), FORGE_STEPS_A_TURN);
-  const forgeSoon = joinCalls(forgeSteps.go, FORGE_WAITS, clock);
+  const forgeSoon = joinCalls(clock, FORGE_WAITS, forgeSteps.go);
   const wake = () => {
     if (mode !== "detach") planSoon();
     if (!forgeSteps.isEmpty) forgeSoon();
@@ -154,7 +145,7 @@ export function createLoop(deps: LoopDeps): Loop {
       memory,
       now: clock.uptime(),
       wall: clock.now(),
-      freshHex: () => newHex(deps.hostId, deps.randomHex ?? randomHex),
+      freshHex: deps.freshHex,
     });
     carryOut(output);
     planned = true;

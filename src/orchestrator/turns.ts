@@ -5,7 +5,7 @@ import type { Clock } from "../base/clock.ts";
  * at the latest `most` milliseconds after the first one. What waits in the sockets is taken in meanwhile, so that a burst
  * costs one run and not one each; a single call waits for a turn, well under a millisecond. Never runs within a call.
  */
-export function joinCalls(work: () => void, most: number, clock: Pick<Clock, "uptime">): () => void {
+export function joinCalls(clock: Pick<Clock, "uptime">, most: number, work: () => void): () => void {
   let first: number | undefined;
   let next: NodeJS.Immediate | undefined;
   let isQuiet = false;

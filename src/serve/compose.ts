@@ -1,8 +1,9 @@
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import type { Places } from "../base/names.ts";
+import { newHex, type Places } from "../base/names.ts";
 import type { PoolView } from "../core/plan-types.ts";
 import { poolOf, type Settings } from "../core/settings.ts";
 import type { DriverName } from "../core/types.ts";
@@ -146,7 +147,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     history: settings.history,
   });
   loop = createLoop({
-    hostId: options.hostId,
+    freshHex: () => newHex(options.hostId, (digits) => randomBytes(digits / 2).toString("hex")),
     clock,
     log,
     store,

@@ -151,7 +151,12 @@ export function createModelHost(options: {
         return Promise.resolve();
       },
     };
-    return { ...mortal(life, alive), name: "fake", watch: alive.watch, close: alive.close };
+    return {
+      ...mortal(life, alive),
+      name: "fake",
+      watch: (...args) => alive.watch(...args),
+      close: () => alive.close(),
+    };
   };
 
   return {

@@ -42,7 +42,7 @@ function heard<T>(life: Life, answer: Promise<T>): Promise<T> {
         if (!life.ended) resolve(value);
       },
       (error: unknown) => {
-        if (!life.ended) reject(error as Error);
+        if (!life.ended) reject(error);
       },
     );
   });

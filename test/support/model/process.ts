@@ -1,5 +1,5 @@
-import type { Clock } from "../../../src/base/clock.ts";
 import type { Logger } from "../../../src/base/log.ts";
+import { newHex } from "../../../src/base/names.ts";
 import type { HostCapacity, PoolView } from "../../../src/core/plan-types.ts";
 import type { Runner } from "../../../src/core/types.ts";
 import { serveAgain } from "../../../src/orchestrator/adopt.ts";
@@ -19,7 +19,7 @@ import type { ModelHost } from "./host.ts";
 import { type Life, mortal, mortalSync } from "./life.ts";
 import type { Random } from "./random.ts";
 
-export const HOST_ID = "abc123";
+const HOST_ID = "abc123";
 
 export interface ModelProcess {
   loop: Loop;
@@ -91,7 +91,7 @@ export function startProcess(options: ProcessOptions): ModelProcess {
     saidRowsStay: new WeakSet(),
   };
   loop = createLoop({
-    hostId: HOST_ID,
+    freshHex: () => newHex(HOST_ID, (digits) => random.hex(digits)),
     clock,
     log,
     store,
@@ -106,7 +106,6 @@ export function startProcess(options: ProcessOptions): ModelProcess {
       watchers: new Map([[TARGET, watcher]]),
       history: options.history,
     }),
-    randomHex: (digits) => random.hex(digits),
     faultPoint: (step, point) => {
       if (!life.ended) options.faultPoint(step, point);
     },
@@ -128,7 +127,7 @@ export function startProcess(options: ProcessOptions): ModelProcess {
     }),
     kill: () => {
       life.ended = true;
-      endOf(clock);
+      clock.end();
       void driver.close();
       database.close();
     },
@@ -137,13 +136,8 @@ export function startProcess(options: ProcessOptions): ModelProcess {
       await attendance.close();
       await watcher.stop();
       life.ended = true;
-      endOf(clock);
-      await driver.close();
-      database.close();
     },
   };
 }
-
-const endOf = (clock: Clock & { end(): void }): void => clock.end();
 
 const NO_LOGS: LogBook = { append: () => undefined, done: () => undefined, tail: () => "", close: () => undefined };

@@ -19,6 +19,8 @@ export interface ModelOptions {
   history?: ProcessOptions["history"];
 }
 
+/** Milliseconds from SIGTERM to the process's end. */
+const LONGEST_STOP = 20_000;
 /** The store is real; syncing it to a disk is tested elsewhere. */
 const MEMORY = "/dev/shm";
 
@@ -67,7 +69,7 @@ export function createModelWorld(options: ModelOptions) {
 
   // The watcher's jitter; everything else that is random is handed in.
   const mathRandom = Math.random;
-  Math.random = random.next;
+  Math.random = () => random.next();
 
   const look = () => {
     if (process?.life.ended === true) {
@@ -112,6 +114,13 @@ export function createModelWorld(options: ModelOptions) {
     look();
   };
 
+  /** Whatever was out of order works again. */
+  const heal = () => {
+    Object.assign(forge.faults, NO_FORGE_FAULTS);
+    Object.assign(host.faults, NO_HOST_FAULTS);
+    for (const { pool } of pools) process?.loop.resume(pool.name);
+  };
+
   const world = {
     clock,
     random,
@@ -134,20 +143,14 @@ export function createModelWorld(options: ModelOptions) {
       if (process === undefined) return;
       counts.restarts++;
       const stopping = process;
-      let stopped = false;
-      const done = stopping.stop().then(
-        () => {
-          stopped = true;
-        },
-        // It came to the point at which it was to die.
-        (error: unknown) => {
-          stopped = true;
-          if (!stopping.life.ended) broken.push(String(error));
-        },
-      );
-      for (let waited = 0; !stopped && !stopping.life.ended && waited < 20_000; waited += 50) await clock.pass(50);
-      if (!stopping.life.ended) await done;
-      if (!stopped) kill();
+      const end = clock.uptime() + LONGEST_STOP;
+      // It may come to the point at which it is to die.
+      stopping.stop().catch((error: unknown) => {
+        if (!stopping.life.ended) broken.push(String(error));
+      });
+      while (!stopping.life.ended && clock.uptime() < end) await clock.pass(50);
+      if (!stopping.life.ended) broken.push("it does not stop");
+      stopping.kill();
       process = undefined;
     },
     /** The store is gone, or is no store any more, at the next start. */
@@ -162,14 +165,13 @@ export function createModelWorld(options: ModelOptions) {
       pools = next;
       process?.loop.wake();
     },
+    heal,
     /** Everything works from here on. */
     calm: async () => {
-      Object.assign(forge.faults, NO_FORGE_FAULTS);
-      Object.assign(host.faults, NO_HOST_FAULTS);
       fates.length = 0;
       pointsLeft = Number.POSITIVE_INFINITY;
       await start();
-      for (const { pool } of pools) process?.loop.resume(pool.name);
+      heal();
     },
     orphans: () => orphans(process?.records.all() ?? [], host, forge),
     close: () => {

@@ -6,7 +6,7 @@ import { joinCalls, workThrough } from "../../../src/orchestrator/turns.ts";
 describe("calls that come close together", () => {
   it("make one run, also when each comes in a turn of its own", async () => {
     let runs = 0;
-    const call = joinCalls(() => runs++, 60_000, systemClock);
+    const call = joinCalls(systemClock, 60_000, () => runs++);
     for (let index = 0; index < 20; index++) {
       call();
       call();
@@ -19,7 +19,7 @@ describe("calls that come close together", () => {
 
   it("make a run for a single one within two turns, and another for the next", async () => {
     let runs = 0;
-    const call = joinCalls(() => runs++, 60_000, systemClock);
+    const call = joinCalls(systemClock, 60_000, () => runs++);
     for (let round = 1; round <= 3; round++) {
       call();
       await turns(3);
@@ -30,7 +30,7 @@ describe("calls that come close together", () => {
   it("are not put off for ever", async () => {
     const after: number[] = [];
     const began = performance.now();
-    const call = joinCalls(() => after.push(performance.now() - began), 5, systemClock);
+    const call = joinCalls(systemClock, 5, () => after.push(performance.now() - began));
     while (after.length === 0 && performance.now() - began < 5_000) {
       call();
       await turn();
@@ -41,7 +41,7 @@ describe("calls that come close together", () => {
 
   it("are not put off by a turn that takes long", async () => {
     let runs = 0;
-    const call = joinCalls(() => runs++, 2, systemClock);
+    const call = joinCalls(systemClock, 2, () => runs++);
     setImmediate(() => call());
     await turn();
     const end = performance.now() + 20;
@@ -54,14 +54,10 @@ describe("calls that come close together", () => {
 
   it("from within the run make another", async () => {
     let runs = 0;
-    const call = joinCalls(
-      () => {
-        runs++;
-        if (runs < 3) call();
-      },
-      60_000,
-      systemClock,
-    );
+    const call = joinCalls(systemClock, 60_000, () => {
+      runs++;
+      if (runs < 3) call();
+    });
     call();
     await turns(12);
     expect(runs).toBe(3);
