@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { emptyMemory } from "../../../src/core/plan-types.ts";
-import type { Runner } from "../../../src/core/types.ts";
+import type { JobOutcome, Runner } from "../../../src/core/types.ts";
 import type { Orchestrator, OrchestratorEvent } from "../../../src/orchestrator/port.ts";
 import { createMetrics, type ForgeRequest } from "../../../src/telemetry/metrics.ts";
 import { standIn } from "../../support/stand-in-orchestrator.ts";
@@ -104,6 +104,25 @@ describe("metrics", () => {
       'pool_vm_creation_duration_seconds_count{pool="a"}': 1,
       vm_creation_duration_seconds_sum: 1.5,
       'step_duration_seconds_count{step="register",outcome="failure"}': 1,
+    });
+  });
+
+  it("count the job of a runner that ended under it by what the forge knows", async () => {
+    const { emit, read } = world();
+    const outcomes: JobOutcome[] = [
+      { state: "failed" },
+      { state: "over", result: "success" },
+      { state: "over" },
+      { state: "left", detail: "why" },
+    ];
+    for (const outcome of outcomes) {
+      const runner = after(ending(busy(1)), [{ kind: "job-settled", outcome }]);
+      emit({ kind: "closed", runner: { ...runner, timeline: {} }, at: WALL });
+    }
+    expect(await read()).toMatchObject({
+      'jobs_total{pool="a",result="failure"}': 1,
+      'jobs_total{pool="a",result="success"}': 1,
+      'jobs_total{pool="a",result="unknown"}': 2,
     });
   });
 
