@@ -76,6 +76,19 @@ describe("a monitor that is killed under its job", () => {
   });
 });
 
+describe("a guest whose kernel panics under its job", () => {
+  it("fails the job at once; record, log and console say why, although the monitor ended with 0", async () => {
+    const panic = { "runs-on": "root", steps: [{ run: "echo c >/proc/sysrq-trigger; sleep 600" }] };
+    const run = await world.push({ panic });
+    expect(await world.finished(run)).toEqual({ panic: "failure" });
+    const closed = await world.closedRunner(run, "panic");
+    expect(closed).toMatchObject({ ending: { reason: "sandbox-exited" } });
+    expect(closed.ending?.detail).toMatch(/the guest's kernel panicked: sysrq/i);
+    expect(world.log(run, "panic")).toMatch(/the guest's kernel panicked: sysrq/i);
+    expect((await world.daemon.logs(closed.id)).engine).toContain("Kernel panic");
+  });
+});
+
 describe("a job that takes all memory and all processes", () => {
   it("ends by its limit at the latest, and the daemon serves on", async () => {
     const run = await world.push({

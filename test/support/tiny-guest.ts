@@ -12,7 +12,7 @@ const MODULES = ["virtio_mmio", "virtio_blk", "virtio_console", "virtio_net", "v
 /**
  * First and only process of the smallest guest: says `up` on its channel, then obeys lines. `echo TEXT` answers TEXT,
  * `reset` ends the guest, `panic` ends it by a kernel panic, `flood` writes to the console without end, `scratch BYTES`
- * writes to the scratch disk, `memory MIB` takes so much memory, `root` tries to write to the read-only disk, `line` tells the kernel's command line, `file PATH` a file of its own.
+ * writes to the scratch disk, `fill` until it takes no more, `memory MIB` takes so much memory, `root` tries to write to the read-only disk, `line` tells the kernel's command line, `file PATH` a file of its own.
  */
 const INIT = `#!/bin/sh
 mount -t proc proc /proc
@@ -39,6 +39,7 @@ while :; do
     flood) while :; do echo "flood flood flood flood flood flood flood flood flood flood flood flood flood flood flood"; done & ;;
     scratch) dd if=/dev/zero of=/dev/vdb bs=1 count="$rest" 2>/dev/null && sync && echo written >&3 ;;
     memory) dd if=/dev/zero of=/eaten bs=1M count="$rest" 2>/dev/null; echo eaten >&3 ;;
+    fill) dd if=/dev/zero of=/dev/vdb bs=65536 2>/dev/null; sync; echo full >&3 ;;
     root) if (echo x >/dev/vda) 2>/dev/null; then echo written; else echo refused; fi >&3 ;;
     line) cat /proc/cmdline >&3 ;;
     file) echo "$(stat -c %a:%u "/files$rest") $(cat "/files$rest")" >&3 ;;

@@ -141,6 +141,19 @@ describe.skipIf(!root)("a guest in QEMU", { timeout: 120_000 }, () => {
     }
   });
 
+  it("that fills its disk gets no more of the host's than that may hold, and goes on", async () => {
+    const host = await qemuHost();
+    await host.driver.create(specOf(HEX), contextOf());
+    const guest = conversation(await host.driver.dial(HEX, signal()));
+    const disk = join(placesOf(host.places, HEX).disks, "scratch.img");
+    const { size } = statSync(disk);
+    guest.say("fill");
+    await until(() => guest.lines.includes("full"));
+    guest.say("echo it goes on");
+    await until(() => guest.lines.includes("it goes on"));
+    expect(statSync(disk).size).toBe(size);
+  });
+
   it("answers the last of several dials, whichever was given up before the guest was there", async () => {
     const host = await qemuHost();
     await host.driver.create(specOf(HEX), contextOf());
