@@ -47,6 +47,9 @@ const outcomes: Outcome[] = [];
 let failed = 0;
 let next = 0;
 
+// Every world adds a listener that takes it away.
+process.setMaxListeners(100);
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 await Promise.all(Array.from({ length: parallel }, work));
 summarize();
 process.exitCode = failed === 0 ? 0 : 1;

@@ -104,6 +104,12 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
       await sleep(20);
     }
   };
+  const endAll = () => {
+    for (const each of daemons) each.process.kill("SIGKILL");
+    for (const { pid } of processesBelow([places.run, places.state, directory.path])) kill(pid, "SIGKILL");
+    directory[Symbol.dispose]();
+  };
+  process.once("exit", endAll);
   return {
     directory: directory.path,
     places,
@@ -125,13 +131,13 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     daemons: () => daemons.filter((each) => !each.ended()).map((each) => each.process.pid ?? 0),
     output,
     [Symbol.asyncDispose]: async () => {
+      process.off("exit", endAll);
       for (const { process: child, exit } of daemons) {
         child.kill("SIGKILL");
         await exit;
       }
-      for (const { pid } of processesBelow([places.run, places.state, directory.path])) kill(pid, "SIGKILL");
+      endAll();
       await forge.close();
-      directory[Symbol.dispose]();
     },
   };
 }
