@@ -47,6 +47,7 @@ function row(key: string, schema: Schema, needed: boolean): string {
 
 function typeOf(schema: Schema): string {
   if (schema.enum !== undefined) return schema.enum.map((word) => `\`${String(word)}\``).join(", ");
+  if (schema.anyOf !== undefined) return schema.anyOf.map(typeOf).join(" or ");
   if (schema.type === "array")
     return `list of ${schema.items?.type === "object" ? "blocks" : typeOf(schema.items ?? {})}`;
   if (schema.type === "object") return "block";

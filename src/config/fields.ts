@@ -38,6 +38,13 @@ export const name = () =>
       "must start and end with a letter or digit and have only letters, digits and . _ - inside: it becomes part of ids, file names and host names",
     );
 
+/** A host's name as `hostname` prints it, or its six-digit id. */
+export const hostName = () =>
+  z
+    .string()
+    .max(253)
+    .regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/, "must be a host name, such as ci-1 or ci-1.example.com");
+
 /** A user, organisation or repository name of the forge. */
 export const forgeName = () =>
   z

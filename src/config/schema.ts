@@ -1,8 +1,10 @@
 import * as z from "zod";
-import { duration, forgeName, httpUrl, listenAddress, path, proxyUrl, text } from "./fields.ts";
+import { duration, forgeName, hostName, httpUrl, listenAddress, path, proxyUrl, text } from "./fields.ts";
 import { limitsSchema } from "./schema-limits.ts";
 import { poolSchema } from "./schema-pool.ts";
 import { subnet } from "./subnet.ts";
+
+const MOST_HOSTS = 1_000;
 
 const serverSchema = z.strictObject({
   address: listenAddress()
@@ -133,6 +135,20 @@ export const fileSchema = z.strictObject({
     })
     .prefault({})
     .describe("What the pools together may use of this machine."),
+  fleet: z
+    .strictObject({
+      hosts: z
+        .union(
+          [z.int().min(1).max(MOST_HOSTS), z.array(hostName()).min(1).max(MOST_HOSTS)],
+          "must be the number of hosts, or a list of their host names",
+        )
+        .default(1)
+        .describe(
+          "How many hosts serve this forge together, or better the list of their host names (or host ids), the same on each.",
+        ),
+    })
+    .prefault({})
+    .describe("Other hosts with pools at the same forge."),
   containerd: z
     .strictObject({
       address: path().default("/run/containerd/containerd.sock").describe("Socket of containerd."),

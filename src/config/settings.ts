@@ -44,6 +44,7 @@ export function toSettings(config: Config, forge: ForgeConfig, file: string): Se
     ...(webhook !== undefined && { webhook: { secretFile: path(webhook.secretFile) } }),
     guest: { caFiles: guest.caFiles.map(path), env: guest.env, engines: enginePaths(guest.engines, path) },
     network: config.network,
+    fleet: config.fleet,
     host: defined(host),
     containerd: config.containerd,
     cni: { confDir: path(cni.confDir), binDir: path(cni.binDir) },

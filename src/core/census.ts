@@ -1,6 +1,7 @@
 import { newRunner } from "./creation.ts";
 import type { Fate } from "./demand.ts";
 import { type Draft, remove } from "./draft.ts";
+import { hasLostJob } from "./jobless.ts";
 import { inWords } from "./limits.ts";
 import type { PoolView } from "./plan-types.ts";
 import { advance } from "./progress.ts";
@@ -75,14 +76,23 @@ export function fillUp(census: Census, room: Room, survey: Survey, draft: Draft)
   }
 }
 
-/** Removes runners that waited longer than the pool's idle age, as long as its minimum stays. */
-export function removeIdle(census: Census, draft: Draft): void {
+/**
+ * Removes runners that waited longer than the pool's idle age, as long as its minimum stays. Where several hosts serve a
+ * forge, one that was made for a job which went to another host's runner is not kept at all.
+ */
+export function removeIdle(census: Census, survey: Survey, draft: Draft): void {
   const { view, busy, avail, given, unmatched } = census;
   const { minIdle, minRunners, name } = view.pool;
   let spare = Math.min(unmatched.length - minIdle, busy + avail + given - minRunners);
+  const surplus = survey.input.fleet.hosts === 1 ? [] : unmatched.filter((runner) => hasLostJob(runner, survey, draft));
+  for (const runner of surplus) {
+    if (spare > 0 && remove(draft, runner, { reason: "job-gone", detail: "another host's runner took its job" }))
+      spare--;
+  }
   const idle = unmatched.filter((runner) => idleSince(runner) !== undefined);
   for (const runner of idle.sort((a, b) => (idleSince(a) ?? 0) - (idleSince(b) ?? 0))) {
     if (spare <= 0) return;
+    if (draft.leaving.has(runner.id)) continue;
     const expires = (idleSince(runner) ?? 0) + runner.limits.idle;
     draft.wake(expires);
     if (expires > draft.now) continue;

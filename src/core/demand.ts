@@ -1,4 +1,5 @@
 import type { Draft } from "./draft.ts";
+import { type Offer, type Turn, turnsOf } from "./fleet.ts";
 import { isUnservable } from "./left-alone.ts";
 import { rankPools } from "./match.ts";
 import { type PoolView, STALE_READS } from "./plan-types.ts";
@@ -16,6 +17,8 @@ export type Fate =
   /** Its bound runner is being removed; only then may there be another. */
   | { kind: "handle-taken"; runner: string }
   | { kind: "given"; pool: PoolView }
+  /** Other hosts come first, or did: then the queue is read again before this one makes a runner. */
+  | { kind: "others-first"; turn: Exclude<Turn, { kind: "ours" }> }
   | { kind: "host-full"; pool: PoolView; detail: string }
   | { kind: "refused"; pools: PoolView[]; obstacle: Obstacle; pool: string }
   | { kind: "unmatched" }
@@ -39,14 +42,18 @@ export function matchJobs(survey: Survey, supply: Supply, room: Room, draft: Dra
     if (fate === undefined) open.push(job);
     else fates.set(job, fate);
   }
+  const turns = turnsOf(survey, draft);
+  const rest: Offer[] = [];
   const ranked = new Map<string, PoolView[]>();
-  for (const job of open) {
+  for (const job of turns.inOrder(open)) {
     const holder = holderOf(job, holders);
-    const runner = holder === undefined ? supply.pick(job) : undefined;
+    const runner = holder === undefined ? supply.pick(job, turns.areAllOurs ? "any" : "committed") : undefined;
     if (holder !== undefined) fates.set(job, { kind: "handle-taken", runner: holder });
     else if (runner !== undefined) fates.set(job, { kind: "matched", runner });
-    else fates.set(job, giveToPool(job, survey, room, ranked));
+    else rest.push({ job, pools: rankedPools(job, survey, ranked) });
   }
+  turns.reckonWithOthers(rest);
+  for (const offer of rest) fates.set(offer.job, fateByTurn(offer, turns.of(offer.job), supply, room, draft));
   return fates;
 }
 
@@ -70,10 +77,7 @@ function matchKept(job: WaitingJob, supply: Supply, kept: Map<string, string>): 
   return runner === undefined ? undefined : { kind: "matched", runner };
 }
 
-function giveToPool(job: WaitingJob, survey: Survey, room: Room, ranked: Map<string, PoolView[]>): Fate {
-  const kind = [...job.targets, ...job.labels].join("\n");
-  const pools = ranked.get(kind) ?? viewsOf(job, survey);
-  ranked.set(kind, pools);
+function giveToPool(pools: PoolView[], room: Room): Fate {
   let first: { pool: string; obstacle: Obstacle } | undefined;
   for (const view of pools) {
     const obstacle = room.obstacle(view);
@@ -84,6 +88,25 @@ function giveToPool(job: WaitingJob, survey: Survey, room: Room, ranked: Map<str
     first ??= { pool: view.pool.name, obstacle };
   }
   return first === undefined ? { kind: "unmatched" } : { kind: "refused", pools, ...first };
+}
+
+function fateByTurn({ job, pools }: Offer, turn: Turn, supply: Supply, room: Room, draft: Draft): Fate {
+  if (turn.kind === "ours") {
+    const runner = supply.pick(job, "any");
+    return runner === undefined ? giveToPool(pools, room) : { kind: "matched", runner };
+  }
+  // A host that could not take the job anyway neither waits for others nor reads the queue for it.
+  const open = pools.find((view) => room.obstacle(view) === undefined);
+  if (!supply.has(job) && (open === undefined || !room.holds(open.pool))) return giveToPool(pools, room);
+  if (turn.kind === "look") draft.readAgain[turn.target] = Math.max(turn.since, draft.readAgain[turn.target] ?? 0);
+  return { kind: "others-first", turn };
+}
+
+function rankedPools(job: WaitingJob, survey: Survey, ranked: Map<string, PoolView[]>): PoolView[] {
+  const kind = [...job.targets, ...job.labels].join("\n");
+  const pools = ranked.get(kind) ?? viewsOf(job, survey);
+  ranked.set(kind, pools);
+  return pools;
 }
 
 function viewsOf(job: WaitingJob, survey: Survey): PoolView[] {

@@ -18,6 +18,8 @@ export interface Draft {
   /** Runners that this plan ends or drains. */
   readonly leaving: Set<string>;
   wakeAt: number | undefined;
+  /** See `PlanOutput`. */
+  readonly readAgain: Record<string, number>;
   /** Adds the step unless its lane is taken or it failed too recently; says whether it did. */
   take(step: Step): boolean;
   /** Whether nothing runs, or was planned, in a runner's lane. */
@@ -34,6 +36,7 @@ export function createDraft(input: PlanInput): Draft {
     memory: copyOf(input),
     leaving: new Set(),
     wakeAt: undefined,
+    readAgain: {},
     take: (step) => {
       const lane = laneKey(step);
       if (taken.has(lane)) return false;

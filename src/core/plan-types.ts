@@ -1,3 +1,4 @@
+import type { Fleet } from "./fleet.ts";
 import type { Step } from "./steps.ts";
 import type { Job, Pool, Runner, RunnerRow } from "./types.ts";
 
@@ -19,10 +20,22 @@ export interface ForgeView {
   rowsRead: number;
   /** Uptime at which the read began that brought them, and before them the queue. */
   rowsSince?: number;
+  /** Rows that other hosts of ours made, as far as they are known. */
+  others?: OtherRow[];
+  /** When the last reading of everything that this forge lists began and ended, uptimes. */
+  whole?: { began: number; ended: number };
   /** What this forge can do (see forge/port.ts); the plan needs these. */
   bindsJobs: boolean;
   listsQueue: boolean;
   listsRunners: boolean;
+}
+
+/** A runner of another host, for reckoning with only: it is never touched. */
+export interface OtherRow extends RunnerRow {
+  /** Its name without the hex: the same at pools of the same configuration. */
+  prefix: string;
+  /** Uptime at which we saw it first. */
+  since: number;
 }
 
 export interface PoolView {
@@ -59,6 +72,7 @@ export interface PlanInput {
   mode: Mode;
   pools: PoolView[];
   host: HostCapacity;
+  fleet: Fleet;
   runners: Runner[];
   forges: Record<string, ForgeView>;
   /** What carries this host's id and belongs to no record; `read` counts the lists of sandboxes. */
@@ -114,6 +128,7 @@ export const emptyMemory = (): PlanMemory => ({
 export const WAIT_CODES = [
   "runner-ready",
   "runner-starting",
+  "other-host-first",
   "no-pool-matches",
   "pool-at-max",
   "host-full",
@@ -140,6 +155,8 @@ export interface PlanOutput {
   steps: Step[];
   /** Uptime at which the plan must run again although nothing happened. */
   wakeAt?: number;
+  /** Targets to be read again at once, by a reading that begins no earlier than this uptime. */
+  readAgain: Record<string, number>;
   reasons: WaitReason[];
   memory: PlanMemory;
 }

@@ -24,14 +24,16 @@ export { recordFailure, recordRetry, recordSuccess } from "./backoff.ts";
 export function plan(input: PlanInput): PlanOutput {
   const survey = surveyOf(input);
   if (input.mode === "detach") {
-    return { steps: [], reasons: survey.waiting.map((job) => stopping(job)), memory: input.memory };
+    const reasons = survey.waiting.map((job) => stopping(job));
+    return { steps: [], readAgain: {}, reasons, memory: input.memory };
   }
   const draft = createDraft(input);
   for (const runner of input.runners) settle(runner, survey, draft);
   const reasons = input.mode === "drain" ? drainAll(survey, draft) : scale(survey, draft);
   sweep(survey, draft);
   const memory = tidy(draft, new Set(survey.pools.keys()));
-  return { steps: draft.steps, reasons, memory, ...(draft.wakeAt === undefined ? {} : { wakeAt: draft.wakeAt }) };
+  const { steps, readAgain } = draft;
+  return { steps, readAgain, reasons, memory, ...(draft.wakeAt === undefined ? {} : { wakeAt: draft.wakeAt }) };
 }
 
 /** Ends what is idle and creates nothing; jobs that run go on. */
@@ -67,7 +69,7 @@ function scale(survey: Survey, draft: Draft): WaitReason[] {
   }
   for (const census of takeCensus(fates, supply.avail, matches, survey, draft)) {
     fillUp(census, room, survey, draft);
-    removeIdle(census, draft);
+    removeIdle(census, survey, draft);
   }
   for (const runner of survey.input.runners) advance(runner, matches.get(runner.id), survey, draft);
   return survey.waiting.flatMap((job) => {

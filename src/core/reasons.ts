@@ -33,6 +33,8 @@ export function reasonOf(
         ...(created && { runner: created.id }),
       };
     }
+    case "others-first":
+      return { ...seen, code: "other-host-first", detail: othersFirst(fate.turn, draft.now) };
     case "host-full":
       return { ...seen, code: "host-full", detail: fate.detail, pool: fate.pool.pool.name };
     case "refused":
@@ -67,6 +69,14 @@ function progressOf({ agent, registration, sandbox }: Runner): string {
   if (sandbox.phase === "none" || sandbox.phase === "starting") return "is being made";
   if (agent.phase === "silent") return "boots";
   return registration.phase === "active" ? "has booted and starts its engine" : "has booted and is being registered";
+}
+
+function othersFirst(turn: Extract<Fate, { kind: "others-first" }>["turn"], now: number): string {
+  if (turn.kind === "look")
+    return "other hosts came first; the queue is read once more before this host makes a runner";
+  const rest = inWords(turn.until - now);
+  if (turn.runner === undefined) return `other hosts come first; this host makes a runner for it in ${rest} if need be`;
+  return `runner ${turn.runner} of another host is on its way; this host waits for it ${rest} at most`;
 }
 
 function refusal({ obstacle, pools }: Extract<Fate, { kind: "refused" }>): string {

@@ -14,6 +14,8 @@ export interface Obstacle {
 export interface Room {
   /** Why the pool may not be given a job at all. */
   obstacle(view: PoolView): Obstacle | undefined;
+  /** Whether `reserve` would succeed. */
+  holds(pool: Pool): boolean;
   /** Reserves one runner's place; otherwise says, in one sentence, what the host lacks for it. */
   reserve(pool: Pool): string | undefined;
 }
@@ -48,6 +50,7 @@ export function roomOf(survey: Survey, draft: Draft): Room {
       if ((live.get(pool.name) ?? 0) < pool.maxRunners) return undefined;
       return { code: "pool-at-max", detail: `pool ${pool.name} has its maximum of ${pool.maxRunners} runners` };
     },
+    holds: (pool) => lackOf(left, pool, host) === undefined,
     reserve: (pool) => {
       const lack = lackOf(left, pool, host);
       if (lack !== undefined) return lack;

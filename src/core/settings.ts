@@ -18,6 +18,8 @@ export interface Settings {
   webhook?: { secretFile: string };
   guest: GuestSettings;
   network: NetworkSettings;
+  /** The hosts that serve the same forges: their number, or all their names. */
+  fleet: { hosts: number | string[] };
   /** What all sandboxes together may use; what is absent is taken from the machine. */
   host: { memoryMib?: number; vcpus?: number; diskMib?: number };
   containerd: { address: string; snapshotter: string };

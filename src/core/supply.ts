@@ -8,8 +8,13 @@ import type { AgentState, Runner } from "./types.ts";
 /** Runners that may still take a job. */
 export interface Supply {
   avail: Runner[];
-  /** Takes the best free runner for a job that is not bound to one. */
-  pick(job: WaitingJob): Runner | undefined;
+  /**
+   * Takes the best free runner for a job that is not bound to one. `committed` ones only: those that the forge knows, or
+   * will, and that serve this job or another one.
+   */
+  pick(job: WaitingJob, which: "any" | "committed"): Runner | undefined;
+  /** Whether there is a free runner for the job. */
+  has(job: WaitingJob): boolean;
   /** Takes this very runner, if it is free and may serve the job. */
   claim(runner: string, job: WaitingJob): Runner | undefined;
   /** Takes the runner that is bound to the handle. */
@@ -21,6 +26,7 @@ interface Group {
   acceptor: Acceptor;
   order: number;
   size: number;
+  isCommitted: boolean;
   runners: Runner[];
   next: number;
 }
@@ -44,6 +50,10 @@ export function supplyOf(survey: Survey, draft: Draft): Supply {
     fitting.set(kind, known);
     return known;
   };
+  const firstFree = (group: Group): Runner | undefined => {
+    while (group.next < group.runners.length && !free.has(group.runners[group.next]?.id ?? "")) group.next++;
+    return group.runners[group.next];
+  };
   const take = (runner: Runner | undefined): Runner | undefined => {
     if (runner !== undefined) free.delete(runner.id);
     return runner;
@@ -51,11 +61,12 @@ export function supplyOf(survey: Survey, draft: Draft): Supply {
 
   return {
     avail,
-    pick: (job) => {
+    has: (job) => groupsFor(job).some((group) => firstFree(group) !== undefined),
+    pick: (job, which) => {
       let best: { runner: Runner; group: Group } | undefined;
       for (const group of groupsFor(job)) {
-        while (group.next < group.runners.length && !free.has(group.runners[group.next]?.id ?? "")) group.next++;
-        const runner = group.runners[group.next];
+        if (which === "committed" && !group.isCommitted) continue;
+        const runner = firstFree(group);
         if (runner !== undefined && (best === undefined || isBetter(runner, group, best))) best = { runner, group };
       }
       return take(best?.runner);
@@ -73,11 +84,14 @@ export function supplyOf(survey: Survey, draft: Draft): Supply {
 
 /** A warm runner has to be registered for its job, which a paused, unusable or failing pool does not do. */
 function mayServe(runner: Runner, survey: Survey, draft: Draft): boolean {
-  if (runner.registration.phase !== "none" || runner.jobKey !== undefined) return true;
+  if (isCommitted(runner)) return true;
   const view = survey.pools.get(runner.pool);
   if (view === undefined || isOutdated(runner, view)) return false;
   return view.usable && !view.paused && (draft.memory.pools[runner.pool]?.until ?? 0) <= draft.now;
 }
+
+/** Whether it is registered for a job already, or will be. */
+const isCommitted = (runner: Runner): boolean => runner.registration.phase !== "none" || runner.jobKey !== undefined;
 
 /** Whether the pool would make this runner differently today. */
 export function isOutdated(runner: Runner, { pool }: PoolView): boolean {
@@ -94,11 +108,13 @@ export function isOutdated(runner: Runner, { pool }: PoolView): boolean {
 function groupsOf(runners: Runner[], survey: Survey): Group[] {
   const groups = new Map<string, Group>();
   for (const runner of runners) {
-    const key = [runner.pool, runner.target, runner.driver, ...runner.labels].join("\n");
+    const committed = isCommitted(runner);
+    const key = [runner.pool, runner.target, runner.driver, committed, ...runner.labels].join("\n");
     const group = groups.get(key) ?? {
       acceptor: runner,
       order: survey.pools.get(runner.pool)?.pool.order ?? Number.MAX_SAFE_INTEGER,
       size: labelNames(runner.labels).size,
+      isCommitted: committed,
       runners: [],
       next: 0,
     };

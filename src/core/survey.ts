@@ -27,15 +27,21 @@ export interface Survey {
   holdsJob(runner: Runner): boolean;
   /** Whether the forge's last list of rows has this one. */
   hasRow(target: string, row: number): boolean;
+  /** Whether the queue shows the row with a job. */
+  hasRunningJob(target: string, row: number): boolean;
   /** Whether the queue shows the handle as waiting. */
   isWaiting(target: string, handle: string): boolean;
+  /** Whether the queue shows the job of this key as waiting. */
+  isQueued(key: string): boolean;
 }
 
 export function surveyOf(input: PlanInput): Survey {
   const runningRows = new Set<string>();
   const handles = new Set<string>();
+  const queued = new Set<string>();
   for (const job of jobsOf(input)) {
     if (job.status !== "running") {
+      queued.add(job.key);
       if (job.handle !== undefined) handles.add(`${job.target} ${job.handle}`);
     } else if (job.runnerRow !== undefined) {
       runningRows.add(`${job.target} ${job.runnerRow}`);
@@ -48,6 +54,7 @@ export function surveyOf(input: PlanInput): Survey {
     rows.set(target, known);
     return known;
   };
+  const hasRunningJob = (target: string, row: number) => runningRows.has(`${target} ${row}`);
   const isTrusted = (target: string) => view(target)?.health === "ok";
   return {
     input,
@@ -57,11 +64,11 @@ export function surveyOf(input: PlanInput): Survey {
     isTrusted,
     holdsJob: (runner) => {
       const { registration } = runner;
-      return (
-        isBusy(runner) || (registration.phase === "active" && runningRows.has(`${runner.target} ${registration.row}`))
-      );
+      return isBusy(runner) || (registration.phase === "active" && hasRunningJob(runner.target, registration.row));
     },
     hasRow: (target, row) => rowsAt(target).has(row),
+    hasRunningJob,
+    isQueued: (key) => queued.has(key),
     isWaiting: (target, handle) => handles.has(`${target} ${handle}`),
   };
 }

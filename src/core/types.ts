@@ -103,6 +103,10 @@ export interface RunnerRow {
   uuid?: string;
   online: boolean;
   ephemeral?: boolean;
+  /** The forge's word that it works just now; it may be behind by seconds. */
+  busy?: boolean;
+  /** The job attempt it is bound to, where the forge keeps that with the row. */
+  handle?: string;
 }
 
 export type RegistrationState =

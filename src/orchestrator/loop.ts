@@ -1,6 +1,7 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
+import type { Fleet } from "../core/fleet.ts";
 import { plan, recordFailure, recordRetry, recordSuccess } from "../core/plan.ts";
 import {
   emptyMemory,
@@ -41,7 +42,7 @@ export interface LoopDeps {
   execute: ExecuteDeps;
   drivers: Map<DriverName, SandboxDriver>;
   /** Read at every plan, so that a reload only swaps what this returns. */
-  desired: () => { pools: PoolView[]; host: HostCapacity; watchers: Map<string, ForgeWatcher>; history: Retention };
+  desired: () => { pools: PoolView[]; host: HostCapacity; fleet: Fleet; watchers: Map<string, ForgeWatcher>; history: Retention };
   /** Milliseconds between two searches of the host; 30 s unless told. */
   housekeeping?: number;
   /** Called at every point at which a crash must do no harm; tests kill the process there. */
@@ -81,7 +82,7 @@ export function createLoop(deps: LoopDeps): Loop {
   const paused = new Set(store.pausedPools());
   const inFlight = new Set<string>();
   let memory: PlanMemory = store.loadMemory() ?? emptyMemory();
-  let output: PlanOutput = { steps: [], reasons: [], memory };
+  let output: PlanOutput = { steps: [], readAgain: {}, reasons: [], memory };
   let strays: Stray[] = [];
   let straysRead = 0;
   let mode: Mode = "detach";
@@ -128,7 +129,7 @@ export function createLoop(deps: LoopDeps): Loop {
 
   const tick = () => {
     const began = performance.now();
-    const { pools, host, watchers } = deps.desired();
+    const { pools, host, fleet, watchers } = deps.desired();
     const forges = Object.fromEntries([...watchers].map(([key, watcher]) => [key, watcher.view()]));
     const rows = Object.values(forges).flatMap((view) => view.rows ?? []);
     listenToForges(records, forges);
@@ -138,6 +139,7 @@ export function createLoop(deps: LoopDeps): Loop {
       mode,
       pools: pools.map((view) => ({ ...view, paused: paused.has(view.pool.name) })),
       host,
+      fleet,
       runners: records.all(),
       forges,
       strays: { sandboxes: strays, read: straysRead, rows: rows.filter((row) => !known.has(row.name)) },
@@ -148,6 +150,7 @@ export function createLoop(deps: LoopDeps): Loop {
       freshHex: deps.freshHex,
     });
     carryOut(output);
+    for (const [target, since] of Object.entries(output.readAgain)) watchers.get(target)?.readAgain(since);
     planned = true;
     warnOfUnmatched(output.reasons);
     records.emit({ kind: "plan", milliseconds: performance.now() - began, steps: output.steps.length });

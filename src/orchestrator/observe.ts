@@ -1,9 +1,9 @@
 import { type Clock, type Timer, withDeadline } from "../base/clock.ts";
 import { describe, FireteactError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import { isOurs } from "../base/names.ts";
-import type { ForgeView } from "../core/plan-types.ts";
-import type { Job } from "../core/types.ts";
+import { hexOf, isOurs } from "../base/names.ts";
+import type { ForgeView, OtherRow } from "../core/plan-types.ts";
+import type { Job, RunnerRow } from "../core/types.ts";
 import type { ForgeCapabilities, ForgeTarget, Listing } from "../forge/port.ts";
 import type { OrchestratorEvent, TargetHealth } from "./port.ts";
 
@@ -41,6 +41,8 @@ export interface ForgeWatcher {
   poke(what?: "queue" | "all"): void;
   /** A row was deleted: it is shown no more, unless another read still finds it. */
   forget(row: number): void;
+  /** Wants a reading of everything that begins no earlier than this uptime; one that is under way will do. */
+  readAgain(since: number): void;
   stop(): Promise<void>;
 }
 
@@ -77,6 +79,8 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
   let running: Promise<void> | undefined;
   let again = false;
   let round = 0;
+  /** The reading under way. */
+  let current: { began: number; whole: boolean } | undefined;
   let rowFailures = 0;
   let changedAt = Number.NEGATIVE_INFINITY;
   const gaps = new Map<"jobs" | "rows", string | undefined>();
@@ -108,6 +112,8 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
 
   const read = async (signal: AbortSignal) => {
     const began = clock.uptime();
+    const whole = round % ROWS_EVERY === 0;
+    current = { began, whole };
     try {
       capabilities = await target.capabilities(signal);
       view.bindsJobs = capabilities.bindsJobs;
@@ -115,6 +121,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       view.listsRunners = capabilities.listsRunners;
       if (capabilities.listsQueue) takeJobs(await target.jobs(options.labels(), signal), began);
       if (capabilities.listsRunners && round++ % ROWS_EVERY === 0) await readRows(signal, began);
+      if (whole || !capabilities.listsRunners) view.whole = { began, ended: clock.uptime() };
       view.health = "ok";
       delete view.reason;
       lastGoodAt = clock.now();
@@ -138,6 +145,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       const rows = items.filter((row) => isOurs(row.name, options.hostId));
       if (!isSame(rows, view.rows ?? [], ({ row }) => `${row}`)) changedAt = clock.uptime();
       view.rows = rows;
+      view.others = othersIn(items);
       view.rowsRead++;
       view.rowsSince = began;
     } catch (error) {
@@ -148,6 +156,17 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       // A forge that goes away just now is told of by the next read of the queue.
       else gap("rows", "the forge's runners cannot be read; older rows are kept", describe(error));
     }
+  };
+
+  /** Rows that other hosts of ours made, with the time at which each was first seen. */
+  const othersIn = (rows: RunnerRow[]): OtherRow[] => {
+    const known = new Map(view.others?.map((row) => [row.row, row.since]));
+    return rows.flatMap((row) => {
+      const hex = isOurs(row.name, options.hostId) ? undefined : hexOf(row.name);
+      if (hex === undefined) return [];
+      const prefix = row.name.slice(0, -hex.length - 1);
+      return [{ ...row, prefix, since: known.get(row.row) ?? clock.uptime() }];
+    });
   };
 
   /** One warning when something begins to be missing, and a line when it is back. */
@@ -190,6 +209,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     }
     running = withDeadline(clock, POLL_TIMEOUT, [abort.signal], read).finally(() => {
       running = undefined;
+      current = undefined;
       if (abort.signal.aborted) return;
       const next = again ? "asked" : "due";
       const pause = paceAfter(why);
@@ -226,6 +246,11 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     },
     forget: (row) => {
       if (view.rows !== undefined) view.rows = view.rows.filter((each) => each.row !== row);
+    },
+    readAgain: (since) => {
+      if (current?.whole === true && current.began >= since) return;
+      round = 0;
+      turn("asked");
     },
     stop: async () => {
       abort.abort();

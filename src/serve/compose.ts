@@ -4,6 +4,7 @@ import type { Clock } from "../base/clock.ts";
 import { describe } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { newHex, type Places } from "../base/names.ts";
+import { ALONE, type Fleet } from "../core/fleet.ts";
 import type { PoolView } from "../core/plan-types.ts";
 import { poolOf, type Settings } from "../core/settings.ts";
 import type { DriverName } from "../core/types.ts";
@@ -22,6 +23,7 @@ import { buildDrivers } from "./build-drivers.ts";
 import { capacity, watchSpace } from "./capacity.ts";
 import { documentOf, givesToken, registrationFiles } from "./documents.ts";
 import { keepDrivers } from "./drivers.ts";
+import { fleetOf, notInFleet } from "./fleet.ts";
 import { createTargets, type Targets } from "./targets.ts";
 
 export interface ComposeOptions {
@@ -94,6 +96,13 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     onRequest: (request) => metrics?.forgeRequest(request),
   });
   const scopeToken = (target: string) => targets.target(target).registrationToken(AbortSignal.timeout(TOKEN_TIMEOUT));
+  let fleet: Fleet = ALONE;
+  const joinFleet = () => {
+    fleet = fleetOf(settings.fleet, options.hostId);
+    const warning = notInFleet(fleet);
+    if (warning !== undefined) log.warn({ hosts: settings.fleet.hosts }, warning);
+  };
+  joinFleet();
   const flavourAt = (target: string) => targets.watchers().get(target)?.capabilities()?.flavour ?? "gitea";
   const execute: ExecuteDeps = {
     clock,
@@ -143,6 +152,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
       };
     }),
     host: capacity(settings, freeSpace()),
+    fleet,
     watchers: targets.watchers(),
     history: settings.history,
   });
@@ -174,6 +184,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     reload: (next) => {
       targets.update(next);
       settings = next;
+      joinFleet();
       built
         ?.apply()
         .catch((error: unknown) => log.error({ cause: describe(error) }, "the network did not take the new settings"));

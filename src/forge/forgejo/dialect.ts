@@ -103,7 +103,7 @@ export function createForgejoDialect(context: DialectContext): Dialect {
         method: "POST",
         path: runnersPath,
         headers: { "content-type": "application/json" },
-        body: JSON.stringify({ name: request.name, description: "Fireteact: one job", ephemeral: true }),
+        body: JSON.stringify({ name: request.name, description: descriptionFor(request.handle), ephemeral: true }),
         needs: rightInWords("register", scope.kind),
         // A lost answer may have left a row, which the caller finds by its name.
         repeatable: false,
@@ -146,12 +146,21 @@ function jobOf(target: string, forge: string, job: ForgejoJob): Omit<Job, "since
 
 const isOfInstance = (runner: ForgejoRunner): boolean => !runner.owner_id && !runner.repo_id;
 
+/** Other hosts of ours read from it what the runner is for. */
+const descriptionFor = (handle: string | undefined): string => ["Fireteact: one job", handle].join(" ").trim();
+
+const handleIn = (description: string): string | undefined =>
+  /^Fireteact: one job ([0-9A-Za-z-]{1,64})$/.exec(description)?.[1];
+
 function rowOf(target: string, runner: ForgejoRunner): RunnerRow {
+  const handle = handleIn(runner.description ?? "");
   return {
     target,
     row: runner.id,
     name: runner.name,
     online: runner.status !== "offline",
+    ...(runner.status === "active" ? { busy: true } : {}),
+    ...(handle === undefined ? {} : { handle }),
     ...(runner.uuid ? { uuid: runner.uuid } : {}),
     ...(typeof runner.ephemeral === "boolean" ? { ephemeral: runner.ephemeral } : {}),
   };

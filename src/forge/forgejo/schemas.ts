@@ -24,6 +24,7 @@ const ForgejoRunner = z.object({
   name: z.string().max(255),
   uuid: z.string().max(64).nullish(),
   status: z.string().max(40),
+  description: Text.nullish(),
   owner_id: z.int().nullish(),
   repo_id: z.int().nullish(),
   ephemeral: z.boolean().nullish(),

@@ -110,9 +110,15 @@ export function createGiteaDialect(context: DialectContext): Dialect {
   return { jobs, runners, deleteRunner, disableRunner, register, registrationToken: fetchToken };
 }
 
-function rowOf(target: string, { id, name, status, ephemeral }: GiteaRunner): RunnerRow {
-  const row = { target, row: id, name, online: status === "online" };
-  return typeof ephemeral === "boolean" ? { ...row, ephemeral } : row;
+function rowOf(target: string, { id, name, status, ephemeral, busy }: GiteaRunner): RunnerRow {
+  return {
+    target,
+    row: id,
+    name,
+    online: status === "online",
+    ...(busy === true ? { busy } : {}),
+    ...(typeof ephemeral === "boolean" ? { ephemeral } : {}),
+  };
 }
 
 function pageOf<T>(list: { items: T[]; dropped: number }, total: number | null | undefined) {

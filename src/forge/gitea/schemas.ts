@@ -25,6 +25,7 @@ const GiteaRunner = z.object({
   name: z.string().max(255),
   status: z.string().max(40),
   ephemeral: z.boolean().nullish(),
+  busy: z.boolean().nullish(),
 });
 export type GiteaRunner = z.infer<typeof GiteaRunner>;
 

@@ -1,3 +1,4 @@
+import { ALONE } from "../../../src/core/fleet.ts";
 import { plan } from "../../../src/core/plan.ts";
 import {
   emptyMemory,
@@ -151,6 +152,7 @@ export const input = (over: Partial<PlanInput> & { jobs?: Job[] } = {}): PlanInp
     mode: "run",
     pools: [poolView()],
     host: { memoryMib: 1_000_000, vcpus: 10_000 },
+    fleet: ALONE,
     runners: [],
     forges: { [T]: forge({ jobs: jobs ?? [] }) },
     strays: { sandboxes: [], read: 1, rows: [] },
