@@ -42,7 +42,13 @@ export interface LoopDeps {
   execute: ExecuteDeps;
   drivers: Map<DriverName, SandboxDriver>;
   /** Read at every plan, so that a reload only swaps what this returns. */
-  desired: () => { pools: PoolView[]; host: HostCapacity; fleet: Fleet; watchers: Map<string, ForgeWatcher>; history: Retention };
+  desired: () => {
+    pools: PoolView[];
+    host: HostCapacity;
+    fleet: Fleet;
+    watchers: Map<string, ForgeWatcher>;
+    history: Retention;
+  };
   /** Milliseconds between two searches of the host; 30 s unless told. */
   housekeeping?: number;
   /** Called at every point at which a crash must do no harm; tests kill the process there. */

@@ -95,17 +95,28 @@ describe("runners", () => {
         one(1),
         one(2, { status: "offline" }),
         one(3, { owner_id: 4 }),
-        one(4, { ephemeral: true, status: "active" }),
+        one(4, { ephemeral: true, status: "active", description: "Fireteact: one job handle-9" }),
+        one(5, { description: "made by hand, handle-9" }),
       ];
-      json(response, 200, all.slice((page - 1) * 2, page * 2), { "x-total-count": "4" });
+      json(response, 200, all.slice((page - 1) * 2, page * 2), { "x-total-count": "5" });
     });
     const target = targetAt(forge.url, { scope: { kind: "instance" } });
     expect((await target.runners(never)).items).toEqual([
       { target: target.key, row: 1, name: "vm-1", uuid: "uuid-1", online: true },
       { target: target.key, row: 2, name: "vm-2", uuid: "uuid-2", online: false },
-      { target: target.key, row: 4, name: "vm-4", uuid: "uuid-4", online: true, ephemeral: true },
+      {
+        target: target.key,
+        row: 4,
+        name: "vm-4",
+        uuid: "uuid-4",
+        online: true,
+        ephemeral: true,
+        busy: true,
+        handle: "handle-9",
+      },
+      { target: target.key, row: 5, name: "vm-5", uuid: "uuid-5", online: true },
     ]);
-    expect(forge.count("GET /api/v1/admin/actions/runners")).toBe(2);
+    expect(forge.count("GET /api/v1/admin/actions/runners")).toBe(3);
   });
 
   it("creates an ephemeral runner by REST from 15 on and keeps the job's handle", async () => {
@@ -127,7 +138,7 @@ describe("runners", () => {
       token: "runner-secret",
       handle: "job-1",
     });
-    expect(body).toMatchObject({ name: "vm", ephemeral: true });
+    expect(body).toEqual({ name: "vm", ephemeral: true, description: "Fireteact: one job job-1" });
     await target.disableRunner(7, never);
     await target.deleteRunner(7, never);
     expect(forge.seen.at(-1)).toMatchObject({ method: "DELETE", path: `${RUNNERS}/7` });

@@ -8,6 +8,8 @@ export interface ScriptedCredentials {
   uuid: string;
   token: string;
   labels: string;
+  /** The only job attempt that it may take, where the forge binds runners. */
+  handle?: string;
 }
 
 export interface EngineScript {
@@ -35,7 +37,7 @@ export async function runScriptedEngine(
   script: EngineScript,
   hooks: { report: (event: AgentEvent) => void; draining: () => boolean; signal: AbortSignal },
 ): Promise<void> {
-  const { runner } = createRunnerClient({
+  const { runner, fetchSingleTask } = createRunnerClient({
     baseUrl: credentials.address,
     uuid: credentials.uuid,
     token: credentials.token,
@@ -55,7 +57,12 @@ export async function runScriptedEngine(
       await sleep(script.fetchInterval, undefined, { signal });
       continue;
     }
-    const answer = await stubbornly(() => runner.fetchTask({ tasksVersion }, { signal }), script, signal);
+    const { handle } = credentials;
+    const fetchTask = () =>
+      handle === undefined
+        ? runner.fetchTask({ tasksVersion }, { signal })
+        : fetchSingleTask({ handle, tasksVersion }, { signal });
+    const answer = await stubbornly(fetchTask, script, signal);
     tasksVersion = answer.tasksVersion;
     const { task } = answer;
     if (task === undefined) {

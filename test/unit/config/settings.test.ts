@@ -17,6 +17,7 @@ describe("what nobody set", () => {
       pollInterval: 5_000,
       guest: { caFiles: [], env: {} },
       network: { subnet: "10.201.0.0/24", dns: [] },
+      fleet: { hosts: 1 },
       host: {},
     });
     expect(settings).not.toHaveProperty("webhook");

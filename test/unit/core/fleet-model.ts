@@ -267,7 +267,12 @@ export function simulateFleet(options: FleetOptions): FleetResult {
             ended();
           });
           return;
-        default:
+        case "create":
+        case "end":
+        case "keep":
+        case "close":
+        case "sweep-row":
+        case "sweep-sandbox":
           throw new Error(`${step.kind} has no place here`);
       }
     };
@@ -296,7 +301,10 @@ export function simulateFleet(options: FleetOptions): FleetResult {
       guest.state = "busy";
       queue.after(50, () => apply(id, { kind: "assigned", job: { name: found.job.name } }));
       const watch = () => {
-        if (found.state !== "done") return void queue.after(100, watch);
+        if (found.state !== "done") {
+          queue.after(100, watch);
+          return;
+        }
         guest.state = "gone";
         const exit = { code: 0, signal: null, at: WALL + queue.now() };
         apply(id, { kind: "job-finished", result: "success" }, { kind: "sandbox-exited", exit });

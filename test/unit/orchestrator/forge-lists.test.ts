@@ -34,7 +34,7 @@ afterEach(async () => {
 });
 
 /** A watcher of a forge whose lists the test sets. */
-function watch() {
+function watch(interval = 2) {
   const lines: { level: string; msg: string }[] = [];
   const lists = {
     jobs: (): Listing<ReadJob> => ({ items: [], complete: true }),
@@ -70,7 +70,7 @@ function watch() {
     hostId: HOST,
     labels: () => [],
     describeMode: () => "full service",
-    interval: 2,
+    interval,
     pace: (interval) => interval,
     clock: systemClock,
     log: createLogger("info", { write: (line) => lines.push(JSON.parse(line) as { level: string; msg: string }) }),
@@ -84,7 +84,7 @@ function watch() {
     await expect.poll(() => reads[list], { interval: 2 }).toBeGreaterThanOrEqual(wanted);
   };
   const warnings = () => lines.filter(({ level }) => level === "warn").map(({ msg }) => msg);
-  return { watcher, lists, more, warnings };
+  return { watcher, lists, reads, more, warnings };
 }
 
 describe("a list of runners that was not read to its end", () => {
@@ -125,6 +125,42 @@ describe("a list of runners that was not read to its end", () => {
     await more("runners", 2);
     expect(watcher.view().health).toBe("ok");
     expect(warnings()).toEqual([]);
+  });
+});
+
+describe("runners of other hosts", () => {
+  it("are kept apart from our own, with the time at which each was seen first", async () => {
+    const { watcher, lists, more } = watch();
+    const theirs = { ...row(3), name: row(3).name.replace(HOST, "def456") };
+    lists.runners = () => ({ items: [row(1), theirs, { ...row(4), name: "somebody-else" }], complete: true });
+    await more("runners", 1);
+    const [seen] = watcher.view().others ?? [];
+    expect(watcher.view()).toMatchObject({ rows: [row(1)], others: [{ ...theirs, prefix: "ft" }] });
+    await more("runners", 1);
+    expect(watcher.view().others).toEqual([seen]);
+  });
+});
+
+describe("a forge that is to be read again", () => {
+  it("is read at once, queue and rows, and what was read says since when it is true", async () => {
+    const { watcher, lists } = watch(60_000);
+    await expect.poll(() => watcher.view().whole).toBeDefined();
+    lists.jobs = () => ({ items: [job(1, "queued")], complete: true });
+    lists.runners = () => ({ items: [row(1)], complete: true });
+    const since = systemClock.uptime();
+    watcher.readAgain(since);
+    await expect.poll(() => watcher.view().whole?.began).toBeGreaterThanOrEqual(since);
+    expect(watcher.view()).toMatchObject({ jobs: [job(1, "queued")], rows: [row(1)] });
+  });
+
+  it("is not read twice where such a reading is under way", async () => {
+    const { watcher, reads } = watch(60_000);
+    await expect.poll(() => watcher.view().whole).toBeDefined();
+    const before = { ...reads };
+    const since = systemClock.uptime();
+    for (let count = 0; count < 5; count++) watcher.readAgain(since);
+    await expect.poll(() => watcher.view().whole?.began).toBeGreaterThanOrEqual(since);
+    expect(reads).toEqual({ jobs: before.jobs + 1, runners: before.runners + 1 });
   });
 });
 
