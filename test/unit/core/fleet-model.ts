@@ -5,6 +5,7 @@ import { applyEvent, type RunnerEvent } from "../../../src/core/runner.ts";
 import { LANES, laneKey, type Step } from "../../../src/core/steps.ts";
 import type { Job, Runner } from "../../../src/core/types.ts";
 import { forge, input, job, T, WALL } from "./build.ts";
+import { createQueue, drawFrom } from "./event-queue.ts";
 
 /**
  * Many hosts, each with the real plan, and a model of the one forge that they serve. Time is a number; every reading,
@@ -63,7 +64,7 @@ const FETCH = 2_000;
 export function simulateFleet(options: FleetOptions): FleetResult {
   const draw = drawFrom(options.seed);
   const between = (least: number, most: number): number => least + draw() * (most - least);
-  const queue = createQueue();
+  const queue = createQueue(START);
   const jobs: ForgeJob[] = [];
   const rows = new Map<number, Row>();
   let nextRow = 1;
@@ -271,6 +272,8 @@ export function simulateFleet(options: FleetOptions): FleetResult {
         case "end":
         case "keep":
         case "close":
+        case "fail-job":
+        case "leave-job":
         case "sweep-row":
         case "sweep-sandbox":
           throw new Error(`${step.kind} has no place here`);
@@ -381,62 +384,4 @@ export function simulateFleet(options: FleetOptions): FleetResult {
       },
     };
   }
-}
-
-/** Events in the order of their times. */
-function createQueue() {
-  const heap: { at: number; order: number; act: () => void }[] = [];
-  let now = START;
-  let order = 0;
-  const before = (a: number, b: number): boolean => {
-    const [one, other] = [heap[a], heap[b]];
-    if (one === undefined || other === undefined) return false;
-    return one.at < other.at || (one.at === other.at && one.order < other.order);
-  };
-  const swap = (a: number, b: number) => {
-    const [one, other] = [heap[a], heap[b]];
-    if (one !== undefined && other !== undefined) [heap[a], heap[b]] = [other, one];
-  };
-  const at = (when: number, act: () => void) => {
-    heap.push({ at: Math.max(when, now), order: order++, act });
-    for (let child = heap.length - 1; child > 0; ) {
-      const parent = (child - 1) >> 1;
-      if (!before(child, parent)) break;
-      swap(child, parent);
-      child = parent;
-    }
-  };
-  return {
-    now: () => now,
-    at,
-    after: (wait: number, act: () => void) => at(now + wait, act),
-    /** The next thing happens; false when nothing is left to happen. */
-    step: (): boolean => {
-      const next = heap[0];
-      const last = heap.pop();
-      if (next === undefined || last === undefined) return false;
-      if (heap.length > 0) heap[0] = last;
-      for (let parent = 0; ; ) {
-        const left = 2 * parent + 1;
-        const child = before(left + 1, left) ? left + 1 : left;
-        if (!before(child, parent)) break;
-        swap(child, parent);
-        parent = child;
-      }
-      now = next.at;
-      next.act();
-      return true;
-    },
-  };
-}
-
-/** Numbers between 0 and 1, the same for the same seed (mulberry32). */
-export function drawFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Fleet } from "../../../src/core/fleet.ts";
 import { poolView } from "./build.ts";
-import { drawFrom, type FleetOptions, type FleetResult, simulateFleet } from "./fleet-model.ts";
+import { drawFrom } from "./event-queue.ts";
+import { type FleetOptions, type FleetResult, simulateFleet } from "./fleet-model.ts";
 
 /** Twenty hosts with four places each, all up or some of them down, against one forge. `FLEET_SEED` replays a run, `FLEET_JOBS` makes it longer. */
 const HOSTS = 20;
