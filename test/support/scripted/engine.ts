@@ -37,11 +37,12 @@ export async function runScriptedEngine(
   script: EngineScript,
   hooks: { report: (event: AgentEvent) => void; draining: () => boolean; signal: AbortSignal },
 ): Promise<void> {
-  const { runner, fetchSingleTask } = createRunnerClient({
+  const client = createRunnerClient({
     baseUrl: credentials.address,
     uuid: credentials.uuid,
     token: credentials.token,
   });
+  const { runner } = client;
   const { signal } = hooks;
   if (script.neverListens === true) await sleep(600_000, undefined, { signal });
   const labels = credentials.labels.split(",").map((label) => label.split(":")[0] ?? "");
@@ -61,7 +62,7 @@ export async function runScriptedEngine(
     const fetchTask = () =>
       handle === undefined
         ? runner.fetchTask({ tasksVersion }, { signal })
-        : fetchSingleTask({ handle, tasksVersion }, { signal });
+        : client.fetchSingleTask({ handle, tasksVersion }, { signal });
     const answer = await stubbornly(fetchTask, script, signal);
     tasksVersion = answer.tasksVersion;
     const { task } = answer;
