@@ -25,6 +25,7 @@ import { listenToForges } from "./hearsay.ts";
 import type { LogBook } from "./logs.ts";
 import type { ForgeWatcher } from "./observe.ts";
 import type { Orchestrator } from "./port.ts";
+import { readLogs } from "./read-logs.ts";
 import { rebuild, type Stray } from "./rebuild.ts";
 import type { Records } from "./records.ts";
 import { joinCalls, workThrough } from "./turns.ts";
@@ -393,16 +394,7 @@ export function createLoop(deps: LoopDeps): Loop {
       wake();
       return "ending";
     },
-    logs: async (id, bytes) => {
-      const hex = /[0-9a-f]{24}$/.exec(id)?.[0];
-      if (hex === undefined) return undefined;
-      const runner = records.get(id);
-      const engine = deps.logs.tail(hex, bytes);
-      if (runner === undefined) return engine === "" ? undefined : { engine, console: "" };
-      const driver = deps.drivers.get(runner.driver);
-      const text = await driver?.console(hex, bytes).catch(() => "");
-      return { engine, console: text ?? "" };
-    },
+    logs: (id, bytes) => readLogs(deps, id, bytes),
     subscribe: (listener) => records.subscribe(listener),
   };
 }
