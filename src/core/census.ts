@@ -6,6 +6,7 @@ import { inWords } from "./limits.ts";
 import type { PoolView } from "./plan-types.ts";
 import { advance } from "./progress.ts";
 import type { Room } from "./room.ts";
+import { isLive } from "./runner.ts";
 import { isOutdated } from "./supply.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
 import type { Pool, Runner } from "./types.ts";
@@ -21,6 +22,8 @@ export interface Census {
   given: number;
   /** Avail runners without a job in view, fit for any. */
   unmatched: Runner[];
+  /** Of the rest, those that would be made differently today; counted nowhere else. */
+  outdated: Runner[];
 }
 
 /** Counts every pool whose forge can be relied on; where it cannot, scaling stands still. */
@@ -34,7 +37,7 @@ export function takeCensus(
   const byPool = new Map<string, Census>();
   for (const view of survey.input.pools) {
     if (survey.isTrusted(view.pool.target)) {
-      byPool.set(view.pool.name, { view, busy: 0, avail: 0, given: 0, unmatched: [] });
+      byPool.set(view.pool.name, { view, busy: 0, avail: 0, given: 0, unmatched: [], outdated: [] });
     }
   }
   for (const fate of fates.values()) {
@@ -48,6 +51,10 @@ export function takeCensus(
   for (const runner of avail) {
     const census = byPool.get(runner.pool);
     if (census === undefined || draft.leaving.has(runner.id)) continue;
+    if (!matches.has(runner.id) && isOutdated(runner, census.view)) {
+      if (survey.isTrusted(runner.target)) census.outdated.push(runner);
+      continue;
+    }
     census.avail++;
     if (runner.handle === undefined && !matches.has(runner.id)) census.unmatched.push(runner);
   }
@@ -108,20 +115,48 @@ function idleSince(runner: Runner): number | undefined {
   return agent.phase === "up" && registration.phase === "none" ? agent.since : undefined;
 }
 
-/** Removes unmatched runners that today's configuration would not make like this: so reload and upgrade take effect. */
-export function removeOutdated(
+/** Removes unmatched runners of pools that are gone. */
+export function removeAbandoned(
   avail: Runner[],
   matches: ReadonlyMap<string, WaitingJob>,
   survey: Survey,
   draft: Draft,
 ): void {
   for (const runner of avail) {
-    if (matches.has(runner.id) || !survey.isTrusted(runner.target) || draft.leaving.has(runner.id)) continue;
-    const view = survey.pools.get(runner.pool);
-    if (view === undefined) {
-      remove(draft, runner, { reason: "outdated", detail: `pool ${runner.pool} is not in the configuration any more` });
-    } else if (isOutdated(runner, view)) {
-      remove(draft, runner, { reason: "outdated", detail: `pool ${runner.pool} was changed` });
-    }
+    if (matches.has(runner.id) || survey.pools.has(runner.pool) || draft.leaving.has(runner.id)) continue;
+    if (!survey.isTrusted(runner.target)) continue;
+    remove(draft, runner, { reason: "outdated", detail: `pool ${runner.pool} is not in the configuration any more` });
   }
+}
+
+/**
+ * Removes what would be made differently today, so that reload and upgrade take effect: as many as new ones are ready for,
+ * above the pool's minimum. Where there is no room for a new one beside them, one at a time makes it.
+ */
+export function replaceOutdated(census: Census, room: Room, survey: Survey, draft: Draft): void {
+  const { view, busy, avail, given, unmatched, outdated } = census;
+  const { name, minIdle, minRunners } = view.pool;
+  const retire = (runner: Runner): boolean =>
+    remove(draft, runner, { reason: "outdated", detail: `pool ${name} or its image was changed` });
+  for (const runner of outdated) if (idleSince(runner) === undefined) retire(runner);
+  const old = outdated.filter((runner) => idleSince(runner) !== undefined).sort((a, b) => a.since - b.since);
+  const ready = unmatched.filter((runner) => idleSince(runner) !== undefined).length;
+  const wanted = Math.max(minIdle, minRunners - busy - given - (avail - unmatched.length), 0);
+  const spare = Math.min(ready + old.length - wanted, old.length);
+  if (spare > 0) for (const runner of old.slice(0, spare)) retire(runner);
+  else if (ready === unmatched.length && lacksRoom(view, room) && !isGivingWay(name, survey)) {
+    for (const runner of old.slice(0, 1)) retire(runner);
+  }
+}
+
+function lacksRoom(view: PoolView, room: Room): boolean {
+  const obstacle = room.obstacle(view);
+  return obstacle === undefined ? !room.holds(view.pool) : obstacle.code === "pool-at-max";
+}
+
+/** Whether an outdated runner of the pool is on its way out, so that there will be room. */
+function isGivingWay(pool: string, survey: Survey): boolean {
+  return survey.input.runners.some(
+    (runner) => runner.pool === pool && isLive(runner) && (runner.ending ?? runner.removal)?.reason === "outdated",
+  );
 }

@@ -5,6 +5,7 @@ import type { Job, Pool, Runner } from "./types.ts";
 /** The record of a new runner; nothing of it exists yet. */
 export function newRunner(pool: Pool, job: Job | undefined, input: PlanInput): Runner {
   const hex = input.freshHex();
+  const revision = input.pools.find((view) => view.pool.name === pool.name)?.revision;
   return {
     hex,
     id: runnerId(pool.name, hex),
@@ -17,6 +18,7 @@ export function newRunner(pool: Pool, job: Job | undefined, input: PlanInput): R
     vcpus: pool.vcpus,
     diskMib: pool.diskMib,
     limits: { ...pool.limits },
+    ...(revision === undefined ? {} : { revision }),
     ...(pool.mute === undefined ? {} : { mute: pool.mute }),
     ...(job === undefined ? {} : { jobKey: job.key }),
     // Only our agent can make an engine ask for one job.

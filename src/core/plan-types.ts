@@ -43,6 +43,8 @@ export interface PoolView {
   paused: boolean;
   /** False while the pool's driver, image or forge cannot serve it at all; `detail` says why. */
   usable: boolean;
+  /** Names what its runners are made from now: image, engine, configuration. Absent while that is not known. */
+  revision?: string;
   detail?: string;
 }
 

@@ -1,4 +1,4 @@
-import { create, fillUp, removeIdle, removeOutdated, takeCensus } from "./census.ts";
+import { create, fillUp, removeAbandoned, removeIdle, replaceOutdated, takeCensus } from "./census.ts";
 import { type Fate, matchJobs } from "./demand.ts";
 import { createDraft, type Draft, remove, tidy } from "./draft.ts";
 import { removeJobless } from "./jobless.ts";
@@ -59,7 +59,7 @@ function scale(survey: Survey, draft: Draft): WaitReason[] {
   const matches = matchesOf(fates);
   watchMatches(fates, survey, draft);
   removeJobless(supply.avail, survey, draft);
-  removeOutdated(supply.avail, matches, survey, draft);
+  removeAbandoned(supply.avail, matches, survey, draft);
 
   const created = new Map<WaitingJob, Runner>();
   for (const [job, fate] of fates) {
@@ -70,6 +70,7 @@ function scale(survey: Survey, draft: Draft): WaitReason[] {
   for (const census of takeCensus(fates, supply.avail, matches, survey, draft)) {
     fillUp(census, room, survey, draft);
     removeIdle(census, survey, draft);
+    replaceOutdated(census, room, survey, draft);
   }
   for (const runner of survey.input.runners) advance(runner, matches.get(runner.id), survey, draft);
   return survey.waiting.flatMap((job) => {

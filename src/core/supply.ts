@@ -86,7 +86,7 @@ export function supplyOf(survey: Survey, draft: Draft): Supply {
 function mayServe(runner: Runner, survey: Survey, draft: Draft): boolean {
   if (isCommitted(runner)) return true;
   const view = survey.pools.get(runner.pool);
-  if (view === undefined || isOutdated(runner, view)) return false;
+  if (view === undefined || !isAlike(runner, view)) return false;
   return view.usable && !view.paused && (draft.memory.pools[runner.pool]?.until ?? 0) <= draft.now;
 }
 
@@ -94,8 +94,13 @@ function mayServe(runner: Runner, survey: Survey, draft: Draft): boolean {
 const isCommitted = (runner: Runner): boolean => runner.registration.phase !== "none" || runner.jobKey !== undefined;
 
 /** Whether the pool would make this runner differently today. */
-export function isOutdated(runner: Runner, { pool }: PoolView): boolean {
-  return (
+export function isOutdated(runner: Runner, view: PoolView): boolean {
+  return !isAlike(runner, view) || (view.revision !== undefined && runner.revision !== view.revision);
+}
+
+/** Whether it may still serve the pool's jobs, be it made from something older. */
+function isAlike(runner: Runner, { pool }: PoolView): boolean {
+  return !(
     runner.driver !== pool.driver ||
     runner.mute !== pool.mute ||
     runner.target !== pool.target ||

@@ -220,6 +220,8 @@ export interface Runner {
    * forge and the sandbox's end tell how it goes (see hearsay.ts).
    */
   mute?: true;
+  /** What it was made from, as its pool said then. */
+  revision?: string;
   /** The job it was created for, or was matched to later; it may run another. */
   jobKey?: string;
   /** The job attempt it is bound to, where the forge can bind. */

@@ -386,11 +386,8 @@ export function createLoop(deps: LoopDeps): Loop {
       if (runner === undefined) return "unknown";
       if (isBusy(runner) && !force) return "busy";
       // Without force a job that arrives at this moment wins.
-      records.apply(id, {
-        kind: force ? "ending" : "removal-asked",
-        reason: "forced",
-        detail: "an operator ended it",
-      });
+      const kind = force ? "ending" : "removal-asked";
+      records.apply(id, { kind, reason: "forced", detail: "an operator ended it" });
       wake();
       return "ending";
     },

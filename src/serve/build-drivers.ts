@@ -25,12 +25,18 @@ interface BuildDeps {
   hostId: string;
   clock: Clock;
   log: Logger;
+  /** Called when an image became another one. */
+  changed: () => void;
 }
 
 export interface Drivers {
   byName: Map<DriverName, SandboxDriver>;
   /** Takes over what the drivers keep of the settings; after every change of them. */
   apply(): Promise<void>;
+  /** What pools boot: a digest, as far as it is known. */
+  digest(image: string | undefined): string | undefined;
+  /** Finds out anew which images there are. */
+  look(): Promise<void>;
   /** Sandboxes go on; with `remove` what they share goes too, once none is left. */
   close(options: { remove: boolean }): Promise<void>;
 }
@@ -50,6 +56,8 @@ export function buildDrivers(deps: BuildDeps): Drivers {
   const update = byName.has("qemu") ? createImageUpdates({ ...deps, images }) : undefined;
   return {
     byName,
+    digest: (image = DEFAULT_IMAGE) => update?.digest(image),
+    look: async () => await update?.look(),
     apply: async () => {
       const updated = update?.begin();
       await network?.allow({ allow: alwaysReachable(deps.settings()) });

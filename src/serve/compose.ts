@@ -24,6 +24,7 @@ import { capacity, watchSpace } from "./capacity.ts";
 import { documentOf, givesToken, registrationFiles } from "./documents.ts";
 import { keepDrivers } from "./drivers.ts";
 import { fleetOf, notInFleet } from "./fleet.ts";
+import { revisionOf } from "./revision.ts";
 import { createTargets, type Targets } from "./targets.ts";
 
 export interface ComposeOptions {
@@ -69,12 +70,14 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const logs = createLogBook(join(places.state, "logs"), log);
   const records = createRecords({ store, clock, log });
   const inUse = records.all().map((runner) => runner.driver);
-  const built =
-    options.drivers === undefined ? buildDrivers({ ...options, inUse, settings: () => settings }) : undefined;
-  const drivers = options.drivers ?? built?.byName ?? new Map<DriverName, SandboxDriver>();
-  await built?.apply();
   let loop: Loop | undefined;
   const wake = () => loop?.wake();
+  const built =
+    options.drivers === undefined
+      ? buildDrivers({ ...options, inUse, settings: () => settings, changed: wake })
+      : undefined;
+  const drivers = options.drivers ?? built?.byName ?? new Map<DriverName, SandboxDriver>();
+  await built?.apply();
   let metrics: Metrics | undefined;
   /** Whether what sandboxes share goes away at the end. */
   let remove = false;
@@ -127,6 +130,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     wake,
     // Sandboxes of the process before this one are served their metadata again.
     onReady: (ready) => {
+      void built?.look();
       for (const runner of records.all()) {
         if (runner.driver !== ready.name || runner.sandbox.phase !== "running") continue;
         const secrets = runner.credentials === "given" ? store.secrets(runner.id) : undefined;
@@ -144,10 +148,13 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     pools: settings.pools.map((pool): PoolView => {
       const { usable, detail, bootFactor = 1 } = keeper.state(pool.driver);
       const limits = { ...pool.limits, boot: pool.limits.boot * bootFactor, ready: pool.limits.ready * bootFactor };
+      const own = poolOf(pool, flavourAt(pool.target), settings.guest);
+      const revision = revisionOf(pool, own.engine, built?.digest(pool.image));
       return {
-        pool: { ...poolOf(pool, flavourAt(pool.target), settings.guest), limits },
+        pool: { ...own, limits },
         paused: false,
         usable,
+        ...(revision === undefined ? {} : { revision }),
         ...(usable ? {} : { detail }),
       };
     }),

@@ -1,3 +1,4 @@
+import type { Clock, Timer } from "../base/clock.ts";
 import { describe, FireteactError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { Settings } from "../core/settings.ts";
@@ -7,10 +8,17 @@ import type { LocalImages } from "../image/store/images.ts";
 /** Image of pools that name none. */
 export const DEFAULT_IMAGE = "local:default";
 
+/** Milliseconds between two looks at which images there are. */
+const LOOK_EVERY = 30_000;
+
 /** Keeps the default image at what the settings say. */
 export interface ImageUpdates {
   /** After every reading of the settings. Resolves when the image is up to date, or could not be made so, which is logged. */
   begin(): Promise<void>;
+  /** Digest of an image that a pool uses, as far as it is known. */
+  digest(reference: string): string | undefined;
+  /** Looks which images there are now. It does so by itself now and then, since they may be built by another process. */
+  look(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -21,9 +29,14 @@ export interface ImageUpdates {
 export function createImageUpdates(deps: {
   settings: () => Pick<Settings, "pools">;
   images: LocalImages;
+  clock: Clock;
   log: Logger;
+  /** Called when an image became another one. */
+  changed: () => void;
 }): ImageUpdates {
-  const { settings, images, log } = deps;
+  const { settings, images, clock, log } = deps;
+  const digests = new Map<string, string | undefined>();
+  let timer: Timer | undefined;
   const closing = new AbortController();
   let started = false;
   let last: Promise<void> | undefined;
@@ -37,18 +50,35 @@ export function createImageUpdates(deps: {
       log.error({ cause: describe(error), ...hint }, "no guest can be made: its image cannot be brought up to date");
     }
   };
+  const look = async () => {
+    timer?.cancel();
+    if (closing.signal.aborted) return;
+    timer = clock.after(LOOK_EVERY, () => void look());
+    const used = settings().pools.filter((pool) => pool.qemu !== undefined);
+    for (const reference of new Set(used.map(({ image = DEFAULT_IMAGE }) => image))) {
+      // What cannot be read now may be in the middle of a change.
+      const digest = await images.digestOf(reference).catch(() => digests.get(reference));
+      if (digests.get(reference) === digest) continue;
+      digests.set(reference, digest);
+      deps.changed();
+    }
+  };
+
   return {
+    digest: (reference) => digests.get(reference),
+    look,
     begin: async () => {
       images.recheck();
       const isFirst = !started;
       started = true;
       const isUsed = settings().pools.some((pool) => pool.qemu !== undefined && isDefault(pool.image));
       if (isFirst || !isUsed) return;
-      last = update();
+      last = update().then(look);
       await last;
     },
     stop: async () => {
       closing.abort();
+      timer?.cancel();
       await last;
     },
   };

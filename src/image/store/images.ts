@@ -28,6 +28,8 @@ export interface ImagesOptions {
 export interface LocalImages extends Images {
   /** Says that the sources may have changed: the default image is brought up to date at its next use. */
   recheck(): void;
+  /** Digest of the image as it is here now, without building or looking for anything. */
+  digestOf(reference: string): Promise<string | undefined>;
 }
 
 /** The image that follows the program and its configuration. One of another name belongs to whoever built it. */
@@ -83,6 +85,11 @@ export function createImages({ places, build }: ImagesOptions): LocalImages {
       const record = name === undefined ? undefined : await readReference(places, name);
       if (record === undefined) throw notHere(name ?? reference);
       await checkFiles(places, record);
+    },
+
+    async digestOf(reference) {
+      const name = localName(reference);
+      return name === undefined ? undefined : (await readReference(places, name))?.digest;
     },
 
     async list() {

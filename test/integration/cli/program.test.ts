@@ -216,8 +216,13 @@ describe("with a daemon", () => {
     expect(second.stderr).toContain("another fireteact");
   });
 
-  it("drains, and the daemon ends well", async () => {
+  it("drains: a job that runs goes on to its end, no other begins, and the daemon ends well", async () => {
+    const run = await push("sleep 3");
+    await busyRunner();
     expect(await fireteact("drain")).toMatchObject({ code: 0, stdout: expect.stringContaining("draining") });
+    const late = await push("true");
+    expect(await run.finished(AbortSignal.timeout(20_000))).toEqual({ build: "success" });
+    expect(late.job("build").attempts).toEqual([]);
     expect(await daemon.ended).toBe(0);
     expect(daemon.log()).not.toContain("api-token");
     expect((await fireteact("pools")).code).toBe(3);

@@ -25,6 +25,46 @@ describe("a configuration that is read again", () => {
     expect(world.history().find(({ id }) => id === idle?.id)?.ending?.reason).toBe("outdated");
   });
 
+  it.each<[what: string, change: Record<string, unknown>]>([
+    ["labels", { runner: { name: "ft", labels: ["linux", "more"] } }],
+    ["another limit of the engine", { limits: { engine: "1h" } }],
+  ])("with %s replaces idle runners as new ones become ready, beside a job that runs", async (_, change) => {
+    const pool = { ...FAKE_POOL, minIdle: 2 };
+    const world = await createWorld({ pools: [pool], script: { jobTime: 1_500, bootTime: 50 } });
+    const run = await world.push({ one: ["linux"] });
+    await eventually("one runs and two are warm", () => busy(world).length === 1 && warm(world).length === 2);
+    const working = busy(world)[0]?.id;
+    const before = new Set(warm(world).map(({ id }) => id));
+    let fewest = 2;
+    world.orchestrator.subscribe(() => {
+      const usable = warm(world).filter(({ ending, removal }) => ending === undefined && removal === undefined);
+      fewest = Math.min(fewest, usable.length);
+    });
+    world.composition.reload(world.settings({ pools: [{ ...pool, ...change }] }));
+    await eventually("two others are warm and the old ones gone", () => {
+      const others = warm(world).filter(({ id }) => !before.has(id));
+      return others.length === 2 && world.runners().every(({ id }) => !before.has(id));
+    });
+    expect(fewest).toBe(2);
+    expect(busy(world).map(({ id }) => id)).toEqual([working]);
+    expect(await run.finished(ENOUGH())).toEqual({ one: "success" });
+    const ended = world.history().filter(({ id }) => before.has(id));
+    expect(ended.map(({ ending }) => ending?.reason)).toEqual(["outdated", "outdated"]);
+  });
+
+  it("that says the same leaves everything as it is", async () => {
+    const world = await createWorld({ pools: [kept] });
+    await eventually("one is warm", () => warm(world).length === 1);
+    const [idle] = warm(world);
+    world.composition.reload(world.settings({ pools: [{ ...kept, maxRunners: 7 }] }));
+    await world.stop();
+    await world.start({ pools: [{ ...kept, maxRunners: 7 }] });
+    await eventually("the forge was read", () => world.orchestrator.targets()[0]?.health === "ok");
+    const run = await world.push({ one: ["linux"] });
+    await run.finished(ENOUGH());
+    expect(attemptsOf(world.forge).map(({ runner }) => runner)).toEqual([idle?.name]);
+  });
+
   it("without a pool ends its idle runners and lets its jobs end", async () => {
     const world = await createWorld({ pools: [kept], script: { jobTime: 600 } });
     const run = await world.push({ one: ["linux"] });

@@ -302,7 +302,12 @@ describe("runners that the configuration does not want any more", () => {
     {
       what: "a warm one with old labels is replaced",
       given: { pools: [poolView({ minIdle: 1 })], runners: [warm(1, { labels: ["x"] })] },
-      expected: ["end 1 outdated", "create a", "boot new"],
+      expected: ["create a", "boot new"],
+    },
+    {
+      what: "and ended when the other is ready",
+      given: { pools: [poolView({ minIdle: 1 })], runners: [warm(1, { labels: ["x"] }), warm(2)] },
+      expected: ["end 1 outdated"],
     },
     {
       what: "one that a job is matched to stays",
@@ -312,7 +317,7 @@ describe("runners that the configuration does not want any more", () => {
     {
       what: "a warm one with other memory gets no job",
       given: { runners: [warm(1, { memoryMib: 1 })], jobs: [job(1)] },
-      expected: ["end 1 outdated", "create a", "boot new", "register new"],
+      expected: ["create a", "boot new", "register new", "end 1 outdated"],
     },
   ])("$what", ({ given, expected }) => {
     expect(steps(given)).toEqual(expected);
