@@ -1,5 +1,6 @@
 import type { Logger } from "../../../src/base/log.ts";
 import { newHex } from "../../../src/base/names.ts";
+import { ALONE } from "../../../src/core/fleet.ts";
 import type { HostCapacity, PoolView } from "../../../src/core/plan-types.ts";
 import type { Runner } from "../../../src/core/types.ts";
 import { serveAgain } from "../../../src/orchestrator/adopt.ts";
@@ -103,6 +104,7 @@ export function startProcess(options: ProcessOptions): ModelProcess {
     desired: () => ({
       pools: options.pools(),
       host: options.capacity,
+      fleet: ALONE,
       watchers: new Map([[TARGET, watcher]]),
       history: options.history,
     }),
