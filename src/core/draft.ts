@@ -20,6 +20,8 @@ export interface Draft {
   wakeAt: number | undefined;
   /** See `PlanOutput`. */
   readonly readAgain: Record<string, number>;
+  /** Targets whose rows are wanted soon. */
+  readonly rowsWanted: Set<string>;
   /** Adds the step unless its lane is taken or it failed too recently; says whether it did. */
   take(step: Step): boolean;
   /** Whether nothing runs, or was planned, in a runner's lane. */
@@ -37,6 +39,7 @@ export function createDraft(input: PlanInput): Draft {
     leaving: new Set(),
     wakeAt: undefined,
     readAgain: {},
+    rowsWanted: new Set(),
     take: (step) => {
       const lane = laneKey(step);
       if (taken.has(lane)) return false;

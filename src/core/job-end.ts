@@ -7,6 +7,9 @@ import type { EndReason, Runner } from "./types.ts";
 /** A forge that could not be told so many times will not be told at all. */
 export const TELL_TRIES = 4;
 
+/** Why a job whose runner's registration went too early cannot be ended. */
+export const DELETED_FIRST = "its registration was deleted before the job was known";
+
 /** Ends that came from the forge, or that it was told of by the engine. */
 const KNOWN_TO_THE_FORGE: ReadonlySet<EndReason> = new Set(["finished", "cancelled-by-forge"]);
 
@@ -21,7 +24,7 @@ export function settleJob(runner: Runner, survey: Survey, draft: Draft): boolean
   // As long as the sandbox lives its engine may tell the forge itself, and knows more than we do.
   else if (isLive(runner) && runner.sandbox.phase !== "exited") return false;
   else if (jobOf(runner)?.taskId === undefined) leave("its number in the forge is not known");
-  else if (runner.registration.phase === "gone") leave("its registration was deleted before the job was known");
+  else if (runner.registration.phase === "gone") leave(DELETED_FIRST);
   else if (survey.isTrusted(runner.target)) tell(runner, draft, leave);
   return false;
 }
@@ -35,7 +38,8 @@ function endedUnderJob(runner: Runner, survey: Survey): boolean {
 }
 
 function tell(runner: Runner, draft: Draft, leave: (detail: string) => void): void {
-  const step: Step = { kind: "fail-job", runner: runner.id };
+  const deletion = draft.memory.retries[retryKey({ kind: "deregister", runner: runner.id })];
+  const step: Step = { kind: "fail-job", runner: runner.id, ...(deletion === undefined ? {} : { deleting: true }) };
   const tried = draft.memory.retries[retryKey(step)];
   if (tried !== undefined && tried.failures >= TELL_TRIES) leave(tried.error);
   else draft.take(step);

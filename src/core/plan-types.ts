@@ -160,5 +160,7 @@ export interface PlanOutput {
   /** Targets to be read again at once, by a reading that begins no earlier than this uptime. */
   readAgain: Record<string, number>;
   reasons: WaitReason[];
+  /** Targets whose rows are to be read with the next read of the queue: one of them may have gone. */
+  rowsWanted: string[];
   memory: PlanMemory;
 }

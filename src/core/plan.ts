@@ -25,15 +25,16 @@ export function plan(input: PlanInput): PlanOutput {
   const survey = surveyOf(input);
   if (input.mode === "detach") {
     const reasons = survey.waiting.map((job) => stopping(job));
-    return { steps: [], readAgain: {}, reasons, memory: input.memory };
+    return { steps: [], readAgain: {}, rowsWanted: [], reasons, memory: input.memory };
   }
   const draft = createDraft(input);
   for (const runner of input.runners) settle(runner, survey, draft);
   const reasons = input.mode === "drain" ? drainAll(survey, draft) : scale(survey, draft);
   sweep(survey, draft);
   const memory = tidy(draft, new Set(survey.pools.keys()));
-  const { steps, readAgain } = draft;
-  return { steps, readAgain, reasons, memory, ...(draft.wakeAt === undefined ? {} : { wakeAt: draft.wakeAt }) };
+  const { steps, readAgain, wakeAt } = draft;
+  const rowsWanted = [...draft.rowsWanted];
+  return { steps, readAgain, rowsWanted, reasons, memory, ...(wakeAt === undefined ? {} : { wakeAt }) };
 }
 
 /** Ends what is idle and creates nothing; jobs that run go on. */

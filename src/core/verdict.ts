@@ -1,7 +1,7 @@
 import type { Cause, Draft } from "./draft.ts";
 import { reachedLimit } from "./limits.ts";
 import { covers } from "./match.ts";
-import { STALE_READS } from "./plan-types.ts";
+import { type ForgeView, STALE_READS } from "./plan-types.ts";
 import type { Survey } from "./survey.ts";
 import type { Job, Runner } from "./types.ts";
 
@@ -95,7 +95,9 @@ function lostInForge(runner: Runner, survey: Survey, draft: Draft): Cause | unde
     keepSuspicion(`${runner.id} row`, survey, draft);
     return undefined;
   }
-  if (survey.hasRow(runner.target, registration.row)) return undefined;
+  const hasRow = survey.hasRow(runner.target, registration.row);
+  if (!hasRow || lostItsJob(runner, registration.row, view)) draft.rowsWanted.add(runner.target);
+  if (hasRow) return undefined;
   return isConfirmed(`${runner.id} row`, view.rowsRead, survey, draft, STALE_READS)
     ? orphaned(runner, survey)
     : undefined;
@@ -110,6 +112,12 @@ function orphaned(runner: Runner, survey: Survey): Cause | undefined {
     return { reason: "finished", detail: "its registration is gone from the forge, as after every job" };
   }
   return { reason: "cancelled-by-forge", detail: "the forge removed its registration and runs its job no more" };
+}
+
+/** Whether the queue shows no job that a busy runner's could be: it has ended there, and its row may have gone with it. */
+function lostItsJob({ agent, labels }: Runner, row: number, view: ForgeView): boolean {
+  if (agent.phase !== "busy" || !view.listsQueue) return false;
+  return !view.jobs.some((job) => (job.runnerRow === undefined ? covers(labels, job.labels) : job.runnerRow === row));
 }
 
 /** Whether one of the forge's running jobs is, or may be, the runner's. Some forges do not say who runs a job. */

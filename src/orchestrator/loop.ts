@@ -89,7 +89,7 @@ export function createLoop(deps: LoopDeps): Loop {
   const paused = new Set(store.pausedPools());
   const inFlight = new Set<string>();
   let memory: PlanMemory = store.loadMemory() ?? emptyMemory();
-  let output: PlanOutput = { steps: [], readAgain: {}, reasons: [], memory };
+  let output: PlanOutput = { steps: [], readAgain: {}, rowsWanted: [], reasons: [], memory };
   let strays: Stray[] = [];
   let straysRead = 0;
   let mode: Mode = "detach";
@@ -162,6 +162,7 @@ export function createLoop(deps: LoopDeps): Loop {
     warnOfUnmatched(output.reasons);
     records.emit({ kind: "plan", milliseconds: performance.now() - began, steps: output.steps.length });
     alarm?.cancel();
+    for (const target of output.rowsWanted) watchers.get(target)?.expectRows();
     if (output.wakeAt !== undefined) alarm = clock.after(Math.max(output.wakeAt - clock.uptime(), 10), wake);
     if (records.all().length === 0 && inFlight.size === 0) for (const resolve of settled.splice(0)) resolve();
   };

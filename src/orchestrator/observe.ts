@@ -39,6 +39,8 @@ export interface ForgeWatcher {
   observe(job: Omit<Job, "since" | "at">, gone: boolean): void;
   /** Reads the queue now instead of at the next turn, and the rows with it where asked. */
   poke(what?: "queue" | "all"): void;
+  /** The next read of the queue takes the rows along. */
+  expectRows(): void;
   /** A row was deleted: it is shown no more, unless another read still finds it. */
   forget(row: number): void;
   /** Wants a reading of everything that begins no earlier than this uptime; one that is under way will do. */
@@ -243,6 +245,9 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
     poke: (what = "all") => {
       if (what === "all") round = 0;
       turn("asked");
+    },
+    expectRows: () => {
+      round = 0;
     },
     forget: (row) => {
       if (view.rows !== undefined) view.rows = view.rows.filter((each) => each.row !== row);

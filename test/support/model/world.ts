@@ -170,6 +170,9 @@ export function createModelWorld(options: ModelOptions) {
     calm: async () => {
       fates.length = 0;
       pointsLeft = Number.POSITIVE_INFINITY;
+      // One that could not start for what is out of order is started again.
+      heal();
+      look();
       await start();
       heal();
     },

@@ -1,10 +1,11 @@
 import { hearsay } from "../../../src/core/hearsay.ts";
+import { DELETED_FIRST } from "../../../src/core/job-end.ts";
 import { covers } from "../../../src/core/match.ts";
 import { plan, recordFailure, recordRetry, recordSuccess } from "../../../src/core/plan.ts";
 import { emptyMemory, type Mode, type PlanOutput, type StraySandbox } from "../../../src/core/plan-types.ts";
 import { applyEvent, type RunnerEvent } from "../../../src/core/runner.ts";
 import { LANES, laneKey, type Step } from "../../../src/core/steps.ts";
-import type { Runner } from "../../../src/core/types.ts";
+import type { JobOutcome, Runner } from "../../../src/core/types.ts";
 import { forge, hex, input, job, NOW, T, WALL } from "./build.ts";
 import type { ForgeJob, ForgeRow, Guest, WorldOptions } from "./model-types.ts";
 
@@ -271,7 +272,8 @@ export function createWorld(options: WorldOptions) {
           ({ state, row }) => state === "running" && registration.phase === "active" && row === registration.row,
         );
         if (found?.row === undefined || !rows.has(found.row)) {
-          return [{ kind: "job-settled", outcome: { state: "over" } }];
+          const outcome: JobOutcome = step.deleting ? { state: "left", detail: DELETED_FIRST } : { state: "over" };
+          return [{ kind: "job-settled", outcome }];
         }
         endJob(found.row);
         return [{ kind: "job-settled", outcome: { state: "failed" } }];

@@ -3,7 +3,7 @@ import { TELL_TRIES } from "../../../src/core/job-end.ts";
 import type { PlanInput } from "../../../src/core/plan-types.ts";
 import type { RunnerEvent } from "../../../src/core/runner.ts";
 import type { EndReason, Runner } from "../../../src/core/types.ts";
-import { after, busy, forge, fresh, input, NOW, planned, ready, row, running, steps, T } from "./build.ts";
+import { after, busy, forge, fresh, input, job, NOW, planned, ready, row, running, steps, T } from "./build.ts";
 
 interface Row {
   what: string;
@@ -130,6 +130,13 @@ describe("a job whose runner ended under it", () => {
     });
   });
 
+  it("is told with the remark that its registration may be gone, where its deletion was tried before", () => {
+    const tried = { failures: 1, since: NOW - 1, until: NOW, error: "no answer" };
+    const memory = { ...input().memory, retries: { [`${fresh(1).id}:forge:deregister`]: tried } };
+    const { steps: taken } = planned({ runners: [lost("sandbox-exited", gone)], memory });
+    expect(taken).toEqual([{ kind: "fail-job", runner: fresh(1).id, deleting: true }]);
+  });
+
   it("is settled once", () => {
     const told = after(busy(1), [{ kind: "job-settled", outcome: { state: "failed" } }]);
     expect(after(told, [{ kind: "job-settled", outcome: { state: "left", detail: "late" } }])).toBe(told);
@@ -189,5 +196,23 @@ describe("a busy runner whose row is gone", () => {
     },
   ])("$what", ({ given, expected }) => {
     expect(steps({ ...given, pools: input().pools })).toEqual(expected);
+  });
+});
+
+describe("the rows of a forge are read sooner", () => {
+  const seen = (jobs: ReturnType<typeof running>[], over = {}) => ({ [T]: forge({ rows: [row(1)], jobs, ...over }) });
+
+  it.each([
+    { what: "when the job of a busy runner left the queue", given: { forges: seen([]) }, wanted: [T] },
+    {
+      what: "while a row that was there is missing",
+      given: { forges: seen([running(1, 1)], { rows: [] }) },
+      wanted: [T],
+    },
+    { what: "not while its job runs", given: { forges: seen([running(1, 1)]) }, wanted: [] },
+    { what: "not while a job waits that it may have just taken", given: { forges: seen([job(1)]) }, wanted: [] },
+    { what: "not where the queue cannot be read", given: { forges: seen([], { listsQueue: false }) }, wanted: [] },
+  ])("$what", ({ given, wanted }) => {
+    expect(planned({ ...given, pools: input().pools, runners: [busy(1)] }).rowsWanted).toEqual(wanted);
   });
 });

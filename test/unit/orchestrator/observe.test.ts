@@ -144,3 +144,17 @@ describe("what a webhook says and what a read says", () => {
     await stop();
   });
 });
+
+describe("rows", () => {
+  it("are read at every sixth read of the queue, and at the next one where they are wanted", async () => {
+    const { watcher, read, stop } = heldForge();
+    for (let number = 1; number <= 6; number++) await read(number, []);
+    expect(watcher.view().rowsRead).toBe(1);
+    await read(7, []);
+    await eventually("the rows are read", () => watcher.view().rowsRead === 2);
+    watcher.expectRows();
+    await read(8, []);
+    await eventually("the rows are read again", () => watcher.view().rowsRead === 3);
+    await stop();
+  });
+});
