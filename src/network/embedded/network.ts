@@ -39,10 +39,12 @@ export interface EmbeddedNetworkOptions {
   resolve?: Resolve;
   /** Milliseconds between two looks at what was made; 0 for none but before a network is handed out. */
   watchEvery?: number;
+  /** A network is looked at before it is handed out where the last look is older than these milliseconds; 25 s unless told. */
+  freshFor?: number;
 }
 
-/** Milliseconds for which a look at the host's rules is good, while guests are handed networks. */
-const FRESH = 1_000;
+/** A little more than the time between two regular looks into the namespaces, so that no guest waits for one. */
+const FRESH = 25_000;
 
 /** Networks of namespaces and nftables rules on this host, with nothing but `ip` and `nft`. Needs root. */
 export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network {
@@ -51,7 +53,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   const { metadataPort = 1780, firstOwner = 1_900_000_000 } = options;
   const layout = createLayout({ hostId: options.hostId, subnet, metadataPort, firstOwner });
   const directory = claimDirectory(options.places);
-  const { resolve, watchEvery, ahead = 4 } = options;
+  const { resolve, watchEvery, ahead = 4, freshFor = FRESH } = options;
   const rules = createHostRules({
     commands,
     layout,
@@ -70,6 +72,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     make: async (number) => {
       await createSlot(commands, layout, slotOf(layout, number));
       await upkeep.learn(slotOf(layout, number));
+      madeAt.set(number, clock.uptime());
     },
     onError: (error) => log.warn({ reason: describe(error) }, "no network could be made ahead"),
   });
@@ -88,7 +91,10 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   let onLost: (hex: string, detail: string) => void = () => undefined;
   let stopMonitor = (): void => undefined;
   let looks = 0;
+  /** When the host's rules, and the inside of all networks, were looked at last. */
   let lookedAt = Number.NEGATIVE_INFINITY;
+  let lookedInsideAt = Number.NEGATIVE_INFINITY;
+  const madeAt = new Map<number, number>();
   let nameservers: string[] = [];
   let listener: MetadataListener | undefined;
   let adopted = false;
@@ -110,13 +116,15 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       );
       nameservers = await findNameservers();
       if (nameservers.length === 0) log.warn("guests have no name servers: set network.nameservers");
+      const began = clock.uptime();
       await rules.start(nameservers);
+      lookedAt = began;
       if (await enableForwarding()) log.info("IP forwarding of this host was off and is now on");
       await adoptSlots();
       signal.throwIfAborted();
       await pool.refill();
       stopMonitor();
-      if (watchEvery !== 0) stopMonitor = watchRemovals(clock, () => void lookNow());
+      if (watchEvery !== 0) stopMonitor = watchRemovals(clock, () => void lookAtRules().catch(tell));
     },
 
     onLost(listener) {
@@ -192,27 +200,38 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   async function lookAround(): Promise<void> {
     if (listener === undefined) return;
     readHolders();
-    await upkeep.look(looks++ % 2 === 0);
+    const began = clock.uptime();
+    const inside = looks++ % 2 === 0;
+    await upkeep.look(inside);
+    lookedAt = began;
+    if (inside) lookedInsideAt = began;
     if (pool.ready().length < ahead) await pool.refill();
   }
 
-  async function lookNow(): Promise<void> {
-    lookedAt = clock.uptime();
-    await rules
-      .look()
-      .catch((error: unknown) => log.warn({ reason: describe(error) }, "network rules could not be put back yet"));
+  async function lookAtRules(): Promise<void> {
+    const began = clock.uptime();
+    await rules.look();
+    lookedAt = began;
   }
 
   /** Nobody gets a slot that another program has damaged, or one on a host whose rules are gone. */
   async function isFit(number: number): Promise<boolean> {
-    const isFresh = clock.uptime() - lookedAt < FRESH;
-    if (!isFresh) lookedAt = clock.uptime();
-    const [isWhole] = await Promise.all([upkeep.isWhole(slotOf(layout, number)), isFresh ? undefined : rules.look()]);
+    const isFresh = (at: number) => clock.uptime() - at < freshFor;
+    const [isWhole] = await Promise.all([
+      isFresh(Math.max(lookedInsideAt, madeAt.get(number) ?? lookedInsideAt)) || upkeep.isWhole(slotOf(layout, number)),
+      isFresh(lookedAt) || lookAtRules(),
+    ]);
     if (isWhole) return true;
     log.warn({ slot: number }, "another program damaged a network that was made ahead: it is made anew");
     await destroySlots(commands, layout, [slotOf(layout, number)]);
     pool.free(number);
     return false;
+  }
+
+  function tell(error: unknown): void {
+    // Until they are, nobody is handed a network.
+    lookedAt = Number.NEGATIVE_INFINITY;
+    log.warn({ reason: describe(error) }, "network rules could not be put back yet");
   }
 
   async function discard(number: number): Promise<void> {

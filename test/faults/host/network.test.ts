@@ -25,7 +25,7 @@ const QUIET = { nameservers: ["192.0.2.53"] };
 /** A look every 200 ms instead of every 10 s; the monitor needs no look. */
 const OFTEN = { ...QUIET, watchEvery: 200 };
 /** So rarely that only the monitor, or a hand-out, can have noticed. */
-const SELDOM = { ...QUIET, watchEvery: 600_000 };
+const SELDOM = { ...QUIET, watchEvery: 600_000, freshFor: 0 };
 const SSH = 2222;
 
 /** Our tables, without what packets put into sets. */
@@ -119,6 +119,17 @@ describe("the rules inside a guest's namespace", () => {
     await lab.runIn("ft-abcdef-0", "nft", "flush", "ruleset");
     expect(await daemon.call("attach", hex(1))).toMatchObject({ namespace: "/run/netns/ft-abcdef-0" });
     expect(await rulesIn("ft-abcdef-0")).toBe(before);
+  });
+});
+
+describe("a network that was looked at a moment ago", () => {
+  it("is handed out as it is, since nobody should wait, and put right by the next look", async () => {
+    const daemon = lab.daemon({ ...QUIET, watchEvery: 2_000, ahead: 1 });
+    await daemon.call("prepare");
+    const before = await rulesIn("ft-abcdef-0");
+    await lab.runIn("ft-abcdef-0", "nft", "flush", "ruleset");
+    await daemon.call("attach", hex(1));
+    await expect.poll(() => rulesIn("ft-abcdef-0"), { timeout: 10_000 }).toBe(before);
   });
 });
 
