@@ -1,51 +1,33 @@
 // `npm run soak [-- --hours N --seed N]`: hours of load and trouble on a fake clock, with the real orchestrator.
-import { type SoakSample, soak } from "../test/support/model/soak.ts";
+// `npm run soak -- --real [--minutes N --seed N --jobs N --driver fake|qemu]`: the same by the wall clock, with sandboxes.
+import { parseArgs } from "node:util";
+import { soakModel } from "./soak-model.ts";
+import { soakReal } from "./soak-real.ts";
 
-const { hours, seed } = options(process.argv.slice(2), { hours: 72, seed: 1 });
-const began = performance.now();
-say(`${hours} hours on a fake clock, seed ${seed}`);
-const figures = await soak({ hours, seed, progress: tell });
-const { jobs, samples } = figures;
-say(
-  `${jobs.pushed} jobs: ${jobs.finished} finished, ${jobs.cancelled} cancelled, ${jobs.elsewhere} run elsewhere, ${jobs.lost} lost with a sandbox that was killed, hung or too slow`,
-);
-say(
-  `${figures.sandboxes} sandboxes; ${figures.kills} times kill -9, ${figures.restarts} restarts, ${figures.storesLost} stores lost; nothing left at the end`,
-);
-say(
-  `heap: ${spread(samples.map(({ heapMib }) => heapMib))} MiB; store: ${spread(samples.map(({ storeKib }) => storeKib))} KiB`,
-);
-say(`in ${Math.round((performance.now() - began) / 1_000)} s`);
-
-function tell({ hour, heapMib, storeKib, finished }: SoakSample): void {
-  if (hour % 6 === 0) say(`  hour ${hour}: ${finished} jobs, heap ${heapMib.toFixed(1)} MiB, store ${storeKib} KiB`);
-}
-
-/** First quarter, last quarter, most. */
-function spread(values: number[]): string {
-  const quarter = Math.max(Math.floor(values.length / 4), 1);
-  const mean = (part: number[]) => (part.reduce((sum, value) => sum + value, 0) / part.length).toFixed(1);
-  return `${mean(values.slice(0, quarter))} at first, ${mean(values.slice(-quarter))} at last, at most ${Math.max(...values).toFixed(1)}`;
-}
-
-function options<T extends Record<string, number>>(words: string[], defaults: T): T {
-  const chosen: Record<string, number> = { ...defaults };
-  for (let at = 0; at < words.length; at += 2) {
-    const name = words[at]?.replace(/^--/, "") ?? "";
-    const value = Number(words[at + 1]);
-    if (!(name in defaults) || !(value > 0)) {
-      say(
-        `usage: npm run soak -- ${Object.keys(defaults)
-          .map((key) => `--${key} N`)
-          .join(" ")}`,
-      );
-      process.exit(2);
-    }
-    chosen[name] = value;
-  }
-  return chosen as T;
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
+const { values } = parseArgs({
+  options: {
+    real: { type: "boolean", default: false },
+    hours: { type: "string", default: "72" },
+    minutes: { type: "string", default: "60" },
+    seed: { type: "string", default: "1" },
+    /** How many jobs are open at a time. */
+    jobs: { type: "string", default: "3" },
+    /** What sandboxes are: `qemu` (real guests, as root) or `fake` (child processes). */
+    driver: { type: "string", default: "qemu" },
+  },
+});
+const number = (name: "hours" | "minutes" | "seed" | "jobs"): number => {
+  const value = Number(values[name]);
+  if (value > 0) return value;
+  process.stderr.write(`--${name} must be a number above 0\n`);
+  process.exit(2);
+};
+const isSound = values.real
+  ? await soakReal({
+      minutes: number("minutes"),
+      seed: number("seed"),
+      jobs: number("jobs"),
+      isFake: values.driver === "fake",
+    })
+  : await soakModel({ hours: number("hours"), seed: number("seed") });
+process.exitCode = isSound ? 0 : 1;
