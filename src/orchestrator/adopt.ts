@@ -14,13 +14,15 @@ interface AdoptDeps {
 
 /**
  * Compares the records of a driver's runners with the sandboxes that the host really has, once at start: what lives is
- * watched again, what ended meanwhile is recorded as ended.
+ * watched again, what ended meanwhile is recorded as ended. Returns the sandboxes that no record knows.
  */
-export async function adopt(driver: SandboxDriver, deps: AdoptDeps): Promise<void> {
+export async function adopt(driver: SandboxDriver, deps: AdoptDeps): Promise<Stray[]> {
   const found = new Map((await driver.list()).map((info) => [info.hex, info]));
   for (const runner of deps.records.all()) {
     if (runner.driver === driver.name) adoptOne(runner, found.get(runner.hex), deps);
   }
+  const strange = [...found.values()].filter(({ hex }) => deps.records.byHex(hex) === undefined);
+  return strange.map((info) => ({ ...info, driver: driver.name }));
 }
 
 function adoptOne(runner: Runner, info: SandboxInfo | undefined, { records, attendance, log }: AdoptDeps): void {
@@ -53,20 +55,28 @@ function adoptOne(runner: Runner, info: SandboxInfo | undefined, { records, atte
   records.apply(runner.id, { kind: "sandbox-exited", exit: { ...(info?.exit ?? vanished), unwatched: true } });
 }
 
-/** Sandboxes of this host that no record knows. A driver that cannot be read has none, and says so in the log. */
-export async function findStrays(drivers: SandboxDriver[], records: Records, log: Logger): Promise<Stray[]> {
-  const strays: Stray[] = [];
+/**
+ * Sandboxes of this host that no record knows. Those of a driver that cannot be listed, which the log says, are those that
+ * were known `before`: they still take their place. Complete when all drivers could be.
+ */
+export async function findStrays(
+  drivers: SandboxDriver[],
+  before: () => Stray[],
+  { records, log }: Pick<AdoptDeps, "records" | "log">,
+): Promise<{ strays: Stray[]; complete: boolean }> {
+  const known = (hex: string) => records.byHex(hex) !== undefined;
+  const found: Stray[] = [];
+  const silent = new Set<string>();
   for (const driver of drivers) {
     try {
-      const known = (hex: string) => records.byHex(hex) !== undefined;
-      for (const info of await driver.list(known)) {
-        if (!known(info.hex)) strays.push({ ...info, driver: driver.name });
-      }
+      for (const info of await driver.list(known)) found.push({ ...info, driver: driver.name });
     } catch (error) {
+      silent.add(driver.name);
       log.warn({ driver: driver.name, cause: describe(error) }, "the sandboxes of a driver cannot be listed");
     }
   }
-  return strays;
+  const strays = [...found, ...before().filter(({ driver }) => silent.has(driver))];
+  return { strays: strays.filter(({ hex }) => !known(hex)), complete: silent.size === 0 };
 }
 
 /** Serves a sandbox its metadata, which the process before this one did. */

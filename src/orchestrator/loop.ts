@@ -290,8 +290,9 @@ export function createLoop(deps: LoopDeps): Loop {
   };
 
   const houseKeep = async () => {
-    strays = await findStrays([...deps.drivers.values()], records, log);
-    straysRead++;
+    const found = await findStrays([...deps.drivers.values()], () => strays, deps);
+    strays = found.strays;
+    if (found.complete) straysRead++;
     if (mode === "detach") return;
     try {
       store.saveMemory(memory);
@@ -324,7 +325,7 @@ export function createLoop(deps: LoopDeps): Loop {
   return {
     start: async () => {
       for (const driver of deps.drivers.values()) {
-        await adopt(driver, { records, attendance: deps.attendance, log });
+        strays.push(...(await adopt(driver, deps)));
       }
       // What an intent wanted is in its runner's record; the plan finishes or undoes it from there.
       for (const { id, lane, step } of store.openIntents()) {
