@@ -125,11 +125,11 @@ describe("doctor", () => {
       { state: "bad", hint: expect.stringContaining("driver: qemu") },
     ]);
     const qemu = { driver: "qemu", runner: { image: "local:default", labels: ["a"] } };
-    const original = { ...qemu, runner: { ...qemu.runner, agent: "original" } };
+    const original = { ...qemu, engine: "gitea-runner", runner: { ...qemu.runner, agent: "original" } };
     const legacy = await findingsOf({ gitea: { legacyRegistrationToken: true }, pool: original });
     expect(legacy.of("pool default")).toMatchObject([{ state: "warning", hint: expect.stringContaining("legacy") }]);
     const harmless = await findingsOf({ gitea: { legacyRegistrationToken: true }, pool: qemu });
-    expect(harmless.of("pool default")).toMatchObject([{ state: "ok" }]);
+    expect(harmless.of("pool default")).toMatchObject([{ state: "good" }]);
     const loopback = await findingsOf({ pool: qemu });
     expect(loopback.of("forge").at(-1)).toMatchObject({ state: "bad", detail: expect.stringContaining("loopback") });
     const large = await findingsOf({ pool: { ...qemu, engine: "shell", qemu: { memSizeMib: 16_000_000 } } });
