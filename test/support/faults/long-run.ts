@@ -69,7 +69,7 @@ export async function runLong({ minutes, seed, ground, command, jobs, progress }
     () => false,
     again,
   );
-  const load = createLoad(host, random, act.killSandbox);
+  const load = createLoad(host, random, (job) => act.killSandbox(job));
   const samples: Sample[] = [];
   const began = performance.now();
   const end = began + minutes * 60_000;
