@@ -1,4 +1,5 @@
 import type { Draft } from "./draft.ts";
+import type { ForgeView } from "./plan-types.ts";
 import type { Survey } from "./survey.ts";
 import type { RunnerRow } from "./types.ts";
 import { isConfirmed } from "./verdict.ts";
@@ -7,11 +8,7 @@ import { isConfirmed } from "./verdict.ts";
 export function sweep(survey: Survey, draft: Draft): void {
   const { strays, runners, forges } = survey.input;
   if (strays.sandboxes.length === 0 && strays.rows.length === 0) return;
-  // Only a forge that was read can tell which sandbox has a job, and only its rows tell whose a running job is.
-  const forgesAnswer = Object.values(forges).every(
-    ({ health, rows, jobs }) =>
-      health === "ok" && (rows !== undefined || !jobs.some((job) => job.status === "running")),
-  );
+  const forgesAnswer = Object.values(forges).every(tellsWhoWorks);
   const known = new Set(runners.filter((runner) => runner.sandbox.phase !== "gone").map((runner) => runner.hex));
   const working = hexesOfRunningJobs(survey);
   for (const { driver, hex, state } of strays.sandboxes) {
@@ -28,6 +25,15 @@ export function sweep(survey: Survey, draft: Draft): void {
       draft.take({ kind: "sweep-row", target: row.target, row: row.row, name: row.name });
     }
   }
+}
+
+/**
+ * Only a forge that was read can tell which sandbox has a job, and only its rows tell whose a running job is. Where even
+ * the queue cannot be read, a row may have a job of which nobody hears.
+ */
+function tellsWhoWorks({ health, rows, jobs, listsQueue, listsRunners }: ForgeView): boolean {
+  if (health !== "ok") return false;
+  return rows !== undefined || (listsQueue ? !jobs.some((job) => job.status === "running") : !listsRunners);
 }
 
 /** Rows that our records know, and names under which the answer to a registration may still come. */

@@ -29,6 +29,11 @@ const CASES: Case[] = [
   },
   { code: "runner-starting", given: { runners: [booting(1)] }, says: `runner ${booting(1).id} boots` },
   {
+    code: "other-host-first",
+    given: { fleet: { self: "not in the list", hosts: ["one", "two"] }, jobs: [{ ...waiting, since: NOW }] },
+    says: "other hosts come first; this host makes a runner for it in 10 s if need be",
+  },
+  {
     code: "no-pool-matches",
     given: { jobs: [{ ...waiting, labels: ["linux", "gpu"] }] },
     says: "no pool offers the label gpu",

@@ -249,6 +249,15 @@ describe("what no record knows", () => {
       },
       expected: [],
     },
+    {
+      what: "a sandbox stays while neither the queue nor rows were read, where a job may run of which nobody hears",
+      given: {
+        strays: strays(2),
+        memory: suspecting(`${hex(9)} sandbox`, 1),
+        forges: { [T]: forge({ listsQueue: false, rowsRead: 0 }) },
+      },
+      expected: [],
+    },
     { what: "a row seen once stays", given: { strays: strayRow, forges: rowsRead(5) }, expected: [] },
     {
       what: "a row seen twice goes",
