@@ -11,10 +11,11 @@ const STEPS = ["register", "boot", "give", "destroy", "deregister"] as const;
 
 const oneAfterTheOther = (point: Point["point"]): Kill[] => STEPS.map((step) => ({ step, point, hit: 1 }));
 
+/** One after the other, so that a runner is still to come, and to go, after each death. */
 const jobs: Scenario = {
   title: "jobs come and end",
-  maxRunners: 3,
-  provoke: (act) => act.push({ short: 0.2 }),
+  maxRunners: 2,
+  provoke: (act) => act.push({ short: 0.2, other: 0.2, last: 0.2 }),
 };
 
 let program = "";
