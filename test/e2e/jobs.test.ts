@@ -9,8 +9,6 @@ beforeAll(async () => {
   const image = await buildTestImage();
   world = await startWorld({
     image,
-    // Looked at only when a test asks for it.
-    forge: { timers: { zombieMs: 1, checkEveryMs: 3_600_000 } },
     pools: [
       { name: "small", runner: { labels: ["e2e", "small"] } },
       { name: "large", runner: { labels: ["e2e", "large"] } },
@@ -100,10 +98,12 @@ describe("limits", () => {
     const engine = await world.closed("the end of the runner of job engine", ({ pool }) => pool === "engine-limit");
     expect(engine).toMatchObject({ result: "failure", ending: { reason: "finished" } });
     expect(world.log(run, "engine")).toContain("longer than its limit of 3 seconds");
-    // Of the other the forge hears no more: its own timer ends the job.
-    world.forge.runTimers();
+    // Of the other the host tells the forge.
     expect(await world.finished(run)).toEqual({ engine: "failure", host: "failure" });
-    expect(run.job("host").attempts).toMatchObject([{ endedBy: "zombie" }]);
+    expect(run.job("host").attempts).toMatchObject([{ endedBy: "runner", logClosed: true }]);
+    expect(world.log(run, "host").split("\n").at(-1)).toMatch(
+      /^::error::Fireteact: .* the job did not end within 8 s$/,
+    );
   });
 
   it("end a guest that never reports, and say so", async () => {
