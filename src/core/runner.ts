@@ -172,6 +172,14 @@ export function jobOf(runner: Runner): ClaimedJob | undefined {
   return runner.agent.phase === "busy" || runner.agent.phase === "finished" ? runner.agent.job : undefined;
 }
 
+/** How its job ended: by the agent's word, or where the runner ended under its job, by the forge's. */
+export function resultOf({ agent, ending, outcome }: Runner): JobResult | undefined {
+  if (agent.phase === "finished") return agent.result;
+  if (ending?.reason === "cancelled-by-forge") return "cancelled";
+  if (outcome?.state === "failed") return "failure";
+  return outcome?.state === "over" ? outcome.result : undefined;
+}
+
 /** Only a runner that no forge knows yet can still be meant for a job: later the forge decides what it gets. */
 function matched(runner: Runner, job: Job): Runner {
   if (runner.jobKey === job.key || runner.registration.phase !== "none") return runner;

@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Registry } from "@prometheus-io/client";
-import { jobOf } from "../core/runner.ts";
-import { type JobResult, PHASES, type Runner } from "../core/types.ts";
+import { jobOf, resultOf } from "../core/runner.ts";
+import { PHASES, type Runner } from "../core/types.ts";
 import type { Orchestrator, OrchestratorEvent } from "../orchestrator/port.ts";
 import { defineMetrics, type MetricSet } from "./definitions.ts";
 import { readGauges } from "./gauges.ts";
@@ -103,13 +103,6 @@ function onClosed(metrics: MetricSet, runner: Runner): void {
     if (before === undefined) continue;
     between(timeline[before], timeline[phase], (seconds) => metrics.phases.observe({ pool, phase }, seconds));
   }
-}
-
-/** By the agent's word, or where the runner ended under its job, by the forge's. */
-function resultOf({ agent, outcome }: Runner): JobResult | undefined {
-  if (agent.phase === "finished") return agent.result;
-  if (outcome?.state === "failed") return "failure";
-  return outcome?.state === "over" ? outcome.result : undefined;
 }
 
 const outcomeOf = ({ ok }: { ok: boolean }): string => (ok ? "success" : "failure");

@@ -1,5 +1,5 @@
 import type { PoolView } from "../../core/plan-types.ts";
-import { isBusy, isLive, jobOf, statusOf } from "../../core/runner.ts";
+import { isBusy, isLive, jobOf, resultOf, statusOf } from "../../core/runner.ts";
 import { PHASES, type Runner } from "../../core/types.ts";
 
 /** The original's answers, field for field; what we add stands behind its fields. */
@@ -51,13 +51,14 @@ export function runnerShape(runner: Runner) {
 
 /** Everything about one runner: names of repositories and causes of failures are not for everyone. */
 export function runnerDetail(runner: Runner) {
-  const { agent, ending, outcome, sandbox } = runner;
+  const { ending, outcome, sandbox } = runner;
   const job = jobOf(runner);
+  const result = resultOf(runner);
   return {
     ...runnerShape(runner),
     forge: runner.target,
     ...(job === undefined ? {} : { job: { name: job.name, repository: job.repository, run: job.runId } }),
-    ...(agent.phase === "finished" && agent.result !== undefined ? { result: agent.result } : {}),
+    ...(result === undefined ? {} : { result }),
     ...(ending === undefined ? {} : { ending: { reason: ending.reason, detail: ending.detail } }),
     ...(outcome === undefined ? {} : { job_outcome: outcome }),
     ...(sandbox.phase === "exited" ? { exit: sandbox.exit } : {}),

@@ -67,7 +67,7 @@ describe("the API of the whole orchestrator", () => {
     expect((await api.socket("POST", "/api/v1/pools/default/resume")).status).toBe(200);
     expect(await run.finished(AbortSignal.timeout(20_000))).toEqual({ waits: "success" });
     await eventually("all records closed", () => orchestrator.runners().length === 0);
-    expect((await list("/api/v1/history", "runners")).map(({ result }) => result)).toEqual(["success", undefined]);
+    expect((await list("/api/v1/history", "runners")).map(({ result }) => result)).toEqual(["success", "failure"]);
 
     const { body } = await api.metrics("GET", "/");
     const value = (sample: string) =>
