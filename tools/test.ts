@@ -1,17 +1,13 @@
 // `npm test [KIND...]`: the static checks and every kind of test, or only the kinds named.
-// Installs what the tests need. The last line is `N passed, N failed, N skipped`.
+// Installs what the tests need. What failed is named once more at the end, and the last line is
+// `N passed, N failed, N skipped`.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ensurePackages, TEST_PACKAGES } from "./debian.ts";
+import { type Outcome, readReport } from "./test-report.ts";
 import { ensureNode, environment, root } from "./toolchain.mjs";
-
-interface Count {
-  passed: number;
-  failed: number;
-  skipped: number;
-}
 
 const KINDS = ["unit", "contract", "integration", "faults", "e2e"] as const;
 type Kind = (typeof KINDS)[number];
@@ -33,7 +29,7 @@ if (asked.length === 0 || ["contract", "integration", "faults", "e2e"].some((kin
   }
 }
 
-const total: Count = { passed: 0, failed: 0, skipped: 0 };
+const total: Outcome = { passed: 0, failed: 0, skipped: 0, failures: [] };
 const broken: string[] = [];
 
 function command(title: string, args: string[], node = process.execPath): boolean {
@@ -59,16 +55,12 @@ function vitest(kind: Kind, title: string, node = process.execPath): void {
     node,
   );
   try {
-    const result = JSON.parse(readFileSync(report, "utf8")) as {
-      numPassedTests: number;
-      numFailedTests: number;
-      numPendingTests: number;
-      numTodoTests: number;
-    };
-    total.passed += result.numPassedTests;
-    total.failed += result.numFailedTests;
-    total.skipped += result.numPendingTests + result.numTodoTests;
-    if (!ok && result.numFailedTests === 0) broken.push(title);
+    const result = readReport(report, root);
+    total.passed += result.passed;
+    total.failed += result.failed;
+    total.skipped += result.skipped;
+    total.failures.push(...result.failures.map((failure) => `${title}: ${failure}`));
+    if (!ok && result.failed === 0) broken.push(title);
   } catch {
     broken.push(title);
   } finally {
@@ -78,7 +70,7 @@ function vitest(kind: Kind, title: string, node = process.execPath): void {
 
 if (wants("check")) {
   if (command("static checks", ["tools/check.ts"])) total.passed++;
-  else total.failed++;
+  else broken.push("static checks");
 }
 if (wants("integration") || wants("e2e")) {
   if (!command("build", ["tools/build.ts"])) broken.push("build");
@@ -99,6 +91,7 @@ if (wants("faults")) vitest("faults", "fault suite: deaths of the daemon");
 if (wants("e2e")) vitest("e2e", "end-to-end tests with real guests");
 
 total.failed += broken.length;
-for (const title of broken) process.stdout.write(`${title}: did not run to its end\n`);
+for (const failure of total.failures) process.stdout.write(`\nfailed in ${failure}\n`);
+for (const title of broken) process.stdout.write(`\n${title}: failed, or did not run to its end\n`);
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
 process.exitCode = total.failed === 0 ? 0 : 1;
