@@ -12,6 +12,7 @@ interface UnixRequest {
   timeout?: number;
   /** Answers larger than this are refused. */
   maxBytes?: number;
+  signal?: AbortSignal;
 }
 
 export interface HttpAnswer {
@@ -28,7 +29,13 @@ export function unixRequest(options: UnixRequest): Promise<HttpAnswer> {
     ...options.headers,
     ...(options.body === undefined ? {} : { "Content-Length": String(Buffer.byteLength(options.body)) }),
   };
-  const common = { method: options.method ?? "GET", headers, agent, timeout: options.timeout ?? 10_000 };
+  const common = {
+    method: options.method ?? "GET",
+    headers,
+    agent,
+    timeout: options.timeout ?? 10_000,
+    ...(options.signal && { signal: options.signal }),
+  };
   const outgoing =
     options.socketPath === undefined
       ? request(new URL(options.path, options.url), common)
