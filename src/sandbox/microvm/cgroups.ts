@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../base/clock.ts";
 import { describe, ignore, systemCode } from "../../base/errors.ts";
@@ -12,20 +12,40 @@ export interface Cgroups {
   /** Why there are no such limits on this host; undefined where there are. */
   problem(): string | undefined;
   /** Makes a sandbox's groups and returns their directories; none where the host has no limits to set. */
-  make(hex: string, limits: { memoryMib: number; tasks: number }): string[];
+  make(hex: string, limits: CgroupLimits): string[];
+  /** What is written into those groups, for a program that sets up groups itself. */
+  settings(limits: CgroupLimits): CgroupSettings;
   /** Hexes of all sandboxes that have groups here. */
   list(): string[];
   /** Once no process is in them. Twice is success. */
   remove(hex: string): Promise<void>;
 }
 
-/** One hierarchy: where our groups are in it, and what is written into each. */
+export interface CgroupLimits {
+  memoryMib: number;
+  tasks: number;
+  /** The guest's processors; its monitor gets one more. Absent: as much as is free. */
+  vcpus?: number;
+}
+
+export interface CgroupSettings {
+  version: 1 | 2;
+  /** Name of the group, in each hierarchy, that holds the sandboxes' own. */
+  parent: string;
+  values: Setting[];
+}
+
+type Setting = [file: string, value: string];
+
+/** One hierarchy: where our groups are in it, and what is written into each; nothing means that there is none. */
 interface Hierarchy {
   root: string;
-  controllers: readonly string[];
   unified: boolean;
-  limits: (limits: { memoryMib: number; tasks: number }) => [file: string, value: string][];
+  limits: (limits: CgroupLimits) => Setting[];
 }
+
+/** Microseconds over which processor time is counted: the kernel's default. */
+const CPU_PERIOD = 100_000;
 
 /** Milliseconds in which the last process of a group that was killed is gone from it. */
 const EMPTY_WAIT = 2_000;
@@ -33,20 +53,23 @@ const EMPTY_WAIT = 2_000;
 /** @param mounts What /proc/self/mountinfo holds. */
 export function createCgroups(hostId: string, clock: Clock, mounts = readText("/proc/self/mountinfo")): Cgroups {
   const hierarchies = findHierarchies(mounts);
-  const parent = ({ root }: Hierarchy): string => join(root, `fireteact-${hostId}`);
+  const parentName = `fireteact-${hostId}`;
+  const parent = ({ root }: Hierarchy): string => join(root, parentName);
   let problem = hierarchies.length === 0 ? "no control groups with the controllers memory and pids are mounted" : "";
 
   const make: Cgroups["make"] = (hex, limits) => {
     const made: string[] = [];
     try {
       for (const hierarchy of hierarchies) {
+        const values = hierarchy.limits(limits);
+        if (values.length === 0) continue;
         const above = parent(hierarchy);
         mkdirSync(above, { recursive: true });
-        if (hierarchy.unified) for (const place of [hierarchy.root, above]) delegate(place, hierarchy.controllers);
+        if (hierarchy.unified) for (const place of [hierarchy.root, above]) delegate(place, controllersOf(values));
         const own = join(above, hex);
         mkdirSync(own, { recursive: true });
         made.push(own);
-        for (const [file, value] of hierarchy.limits(limits)) writeFileSync(join(own, file), value);
+        for (const [file, value] of values) writeFileSync(join(own, file), value);
       }
       problem = hierarchies.length === 0 ? problem : "";
       return made;
@@ -62,6 +85,11 @@ export function createCgroups(hostId: string, clock: Clock, mounts = readText("/
   return {
     problem: () => (problem === "" ? undefined : problem),
     make,
+    settings: (limits) => ({
+      version: hierarchies.some(({ unified }) => unified) ? 2 : 1,
+      parent: parentName,
+      values: hierarchies.flatMap((hierarchy) => hierarchy.limits(limits)),
+    }),
     list: () => hierarchies.flatMap((hierarchy) => namesIn(parent(hierarchy)).filter((name) => HEX.test(name))),
     async remove(hex) {
       for (const hierarchy of hierarchies) {
@@ -95,31 +123,44 @@ function findHierarchies(mounts: string): Hierarchy[] {
       : [{ root, type, options: options.split(",") }];
   });
   const old = (controller: string) =>
-    found.find(({ type, options }) => type === "cgroup" && options.includes(controller));
-  const memory = old("memory");
-  const pids = old("pids");
-  if (memory !== undefined) {
-    const limit = (mib: number) => String(mib * 2 ** 20);
+    found.find(({ type, options }) => type === "cgroup" && options.includes(controller))?.root;
+  if (old("memory") !== undefined) {
+    // Not every kernel can limit processor time.
+    const cpu = [old("cpu")].find((root) => root !== undefined && existsSync(join(root, "cpu.cfs_quota_us")));
     return [
-      hierarchy(memory.root, ["memory"], ({ memoryMib }) => [["memory.limit_in_bytes", limit(memoryMib)]]),
-      ...(pids === undefined ? [] : [hierarchy(pids.root, ["pids"], ({ tasks }) => [["pids.max", String(tasks)]])]),
-    ];
+      hierarchy(old("memory"), ({ memoryMib }) => [["memory.limit_in_bytes", bytes(memoryMib)]]),
+      hierarchy(old("pids"), ({ tasks }) => [["pids.max", String(tasks)]]),
+      hierarchy(cpu, ({ vcpus }) =>
+        vcpus === undefined
+          ? []
+          : [
+              ["cpu.cfs_period_us", String(CPU_PERIOD)],
+              ["cpu.cfs_quota_us", String(quota(vcpus))],
+            ],
+      ),
+    ].flat();
   }
   const root = found.find(({ type }) => type === "cgroup2")?.root;
-  if (root === undefined || !/\bmemory\b/.test(readText(join(root, "cgroup.controllers")))) return [];
-  const limits: Hierarchy["limits"] = ({ memoryMib, tasks }) => [
-    ["memory.max", String(memoryMib * 2 ** 20)],
+  const controllers = root === undefined ? [] : readText(join(root, "cgroup.controllers")).trim().split(" ");
+  if (root === undefined || !controllers.includes("memory")) return [];
+  const limits: Hierarchy["limits"] = ({ memoryMib, tasks, vcpus }) => [
+    ["memory.max", bytes(memoryMib)],
     ["pids.max", String(tasks)],
+    ...(vcpus === undefined || !controllers.includes("cpu")
+      ? []
+      : [["cpu.max", `${quota(vcpus)} ${CPU_PERIOD}`] satisfies Setting]),
   ];
-  return [{ root, controllers: ["memory", "pids"], unified: true, limits }];
+  return [{ root, unified: true, limits }];
 }
 
-const hierarchy = (root: string, controllers: string[], limits: Hierarchy["limits"]): Hierarchy => ({
-  root,
-  controllers,
-  unified: false,
-  limits,
-});
+const hierarchy = (root: string | undefined, limits: Hierarchy["limits"]): Hierarchy[] =>
+  root === undefined ? [] : [{ root, unified: false, limits }];
+
+const bytes = (mib: number): string => String(mib * 2 ** 20);
+const quota = (vcpus: number): number => (vcpus + 1) * CPU_PERIOD;
+const controllersOf = (values: Setting[]): string[] => [
+  ...new Set(values.map(([file]) => file.slice(0, file.indexOf(".")))),
+];
 
 /** Lets groups below have the controllers; a write that changes nothing may be refused, so there is none. */
 function delegate(place: string, controllers: readonly string[]): void {

@@ -36,11 +36,34 @@ describe("control groups", () => {
     expect(cgroups.problem()).toBeUndefined();
   });
 
+  it("give a monitor its guest's processors and one more, where that can be set", () => {
+    const { root, line, of } = mounted();
+    const mounts = line("all", "cgroup2", "");
+    writeFileSync(join(root, "all/cgroup.controllers"), "cpu memory pids\n");
+    const cgroups = createCgroups("abcdef", systemClock, mounts);
+    cgroups.make(HEX, { ...LIMITS, vcpus: 2 });
+    expect(of("all/fireteact-abcdef", HEX, "cpu.max")).toBe("300000 100000");
+    expect(of("all/fireteact-abcdef/cgroup.subtree_control")).toBe("+memory +pids +cpu");
+    expect(cgroups.settings({ ...LIMITS, vcpus: 2 })).toEqual({
+      version: 2,
+      parent: "fireteact-abcdef",
+      values: [
+        ["memory.max", "3145728"],
+        ["pids.max", "9"],
+        ["cpu.max", "300000 100000"],
+      ],
+    });
+    writeFileSync(join(root, "all/cgroup.controllers"), "memory pids\n");
+    const without = createCgroups("abcdef", systemClock, mounts);
+    expect(without.settings({ ...LIMITS, vcpus: 2 }).values.map(([file]) => file)).toEqual(["memory.max", "pids.max"]);
+  });
+
   it("of the old hierarchies lie in each of them", () => {
     const { root, line, of } = mounted();
     const mounts = [
       line("m", "cgroup", "memory"),
       line("p", "cgroup", "pids"),
+      line("c", "cgroup", "cpu,cpuacct"),
       line("u", "cgroup2", ""),
       line("x", "tmpfs", "memory"),
     ];
@@ -48,6 +71,16 @@ describe("control groups", () => {
     expect(cgroups.make(HEX, LIMITS)).toEqual(["m", "p"].map((name) => join(root, name, "fireteact-abcdef", HEX)));
     expect(of("m/fireteact-abcdef", HEX, "memory.limit_in_bytes")).toBe("3145728");
     expect(of("p/fireteact-abcdef", HEX, "pids.max")).toBe("9");
+    expect(existsSync(join(root, "c/fireteact-abcdef"))).toBe(false);
+    expect(cgroups.make(HEX, { ...LIMITS, vcpus: 1 })).toHaveLength(2);
+    writeFileSync(join(root, "c/cpu.cfs_quota_us"), "-1\n");
+    const timed = createCgroups("abcdef", systemClock, mounts.join("\n"));
+    expect(timed.make(HEX, { ...LIMITS, vcpus: 1 })).toHaveLength(3);
+    expect(of("c/fireteact-abcdef", HEX, "cpu.cfs_quota_us")).toBe("200000");
+    expect(timed.settings({ ...LIMITS, vcpus: 1 })).toMatchObject({
+      version: 1,
+      values: [["memory.limit_in_bytes", "3145728"], ["pids.max", "9"], expect.anything(), expect.anything()],
+    });
   });
 
   it.each([
