@@ -1,3 +1,4 @@
+import { chown } from "node:fs/promises";
 import { join } from "node:path";
 import { FireteactError } from "../../base/errors.ts";
 import type { Cgroups } from "../microvm/cgroups.ts";
@@ -49,6 +50,7 @@ export function createDirectLaunch(deps: {
             onIdentity: (process) => plan.record({ process }),
           });
         },
+        seal: () => chown(plan.own.vm, 0, 0),
       };
     },
     sockets: (hex) => {

@@ -45,6 +45,11 @@ export interface PreparedLaunch {
    * @param args Firecracker's arguments besides `--id` and `--api-sock`.
    */
   start(args: readonly string[]): Promise<void>;
+  /**
+   * Takes the directories of its sockets and logs away from the monitor's user, once the monitor is configured and has
+   * opened all of them: nothing in there can be replaced by what a guest that broke out would like us to open.
+   */
+  seal(): Promise<void>;
 }
 
 /** A monitor's sockets as the host opens them, each at most 107 bytes long, also after a restart of this process. */

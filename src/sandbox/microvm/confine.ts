@@ -13,7 +13,7 @@ export interface Confinement {
 }
 
 /** Open files a monitor needs are a few dozen. */
-const MAX_FILES = 512;
+export const MAX_FILES = 512;
 /** Tasks of its user: virtual CPUs, and threads for disks. */
 export const MAX_TASKS = 256;
 
