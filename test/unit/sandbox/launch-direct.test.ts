@@ -22,6 +22,7 @@ it("starts the monitor confined, with what has to be taken apart on record befor
     cgroups: {
       problem: () => undefined,
       make: () => ["/sys/fs/cgroup/fireteact/own"],
+      settings: () => ({ version: 2, parent: "fireteact", values: [] }),
       list: () => [hex],
       remove: async () => undefined,
     },
