@@ -12,6 +12,7 @@ const REASONS = {
   git: "serves the forge simulator's repositories",
   openssl: "makes certificates for tests",
   python3: "sends forged packets in tests",
+  systemd: "checks the units of native pools in tests",
 } as const;
 
 export type Package = keyof typeof REASONS;
@@ -25,7 +26,7 @@ export const DEMO_PACKAGES: readonly Package[] = [
   "e2fsprogs",
   "git",
 ];
-export const TEST_PACKAGES: readonly Package[] = [...DEMO_PACKAGES, "openssl", "python3"];
+export const TEST_PACKAGES: readonly Package[] = [...DEMO_PACKAGES, "openssl", "python3", "systemd"];
 
 function installed(name: string): boolean {
   const query = spawnSync("dpkg-query", ["-W", "-f", "${Status}", name], { encoding: "utf8" });

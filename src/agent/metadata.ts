@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { request } from "node:http";
 import { FireteactError } from "../base/errors.ts";
 
@@ -18,8 +19,9 @@ interface Answer {
   body: string;
 }
 
-/** `address` is `http://<host>[:<port>]` or `unix:<path>`. */
+/** `address` is `http://<host>[:<port>]`, `unix:<path>` or `file:<path>`, which holds the whole tree as JSON. */
 export function createMetadataClient(address: string): MetadataClient {
+  if (address.startsWith("file:")) return fileMetadata(address.slice("file:".length));
   const target = targetOf(address);
   let token: string | undefined;
 
@@ -81,12 +83,31 @@ export function createMetadataClient(address: string): MetadataClient {
   }
 }
 
+/** What a service manager put there for this sandbox alone. */
+function fileMetadata(file: string): MetadataClient {
+  return {
+    read: async (path) => {
+      let found: unknown;
+      try {
+        found = JSON.parse(await readFile(file, "utf8"));
+      } catch (error) {
+        throw failed(path, `${file} cannot be read`, error);
+      }
+      for (const key of path.split("/").filter((part) => part !== "")) {
+        if (typeof found !== "object" || found === null || !Object.hasOwn(found, key)) return undefined;
+        found = (found as Record<string, unknown>)[key];
+      }
+      return found;
+    },
+  };
+}
+
 function targetOf(address: string): { socketPath: string } | { host: string; port: number } {
   if (address.startsWith("unix:")) return { socketPath: address.slice("unix:".length) };
   const url = URL.canParse(address) ? new URL(address) : undefined;
   if (url?.protocol !== "http:") {
     throw new FireteactError("BAD_ARGUMENTS", `--metadata: "${address}" is no address of a metadata service`, {
-      hint: "write http://HOST[:PORT] or unix:PATH",
+      hint: "write http://HOST[:PORT], unix:PATH or file:PATH",
     });
   }
   return { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || 80) };

@@ -6,7 +6,8 @@ import { listenUnix } from "./transport/unix.ts";
 import { openVirtioPort } from "./transport/virtio.ts";
 
 /**
- * Makes the sandbox's end of the channel reachable: `virtio:<port name>`, `unix:<path>` or `none`. Each byte stream on
+ * Makes the sandbox's end of the channel reachable: `virtio:<port name>`, `unix:<path>`, `unix-shared:<path>` (every
+ * user may connect: who reaches the directory is the host's decision) or `none`. Each byte stream on
  * which a host may appear is given to `attach`. Returns what closes it.
  */
 export async function openChannel(
@@ -19,8 +20,9 @@ export async function openChannel(
   const [scheme, place] = colon < 0 ? [address, ""] : [address.slice(0, colon), address.slice(colon + 1)];
   if (scheme === "none") return () => undefined;
   if (scheme === "virtio" && place !== "") return openVirtioPort(place, attach, clock, log);
+  if (scheme === "unix-shared" && place !== "") return await listenUnix(place, attach, log, { writableAll: true });
   if (scheme === "unix" && place !== "") return await listenUnix(place, attach, log);
   throw new FireteactError("BAD_ARGUMENTS", `--channel: "${address}" is no address of a channel`, {
-    hint: "write virtio:NAME, unix:PATH or none",
+    hint: "write virtio:NAME, unix:PATH, unix-shared:PATH or none",
   });
 }

@@ -16,9 +16,9 @@ export interface AgentOptions {
   owner: string;
   group: string;
   generateConfig: boolean;
-  /** `virtio:<port name>` or `unix:<path>`; `none` for images whose host does not talk to agents. */
+  /** `virtio:<port name>`, `unix:<path>` or `unix-shared:<path>`; `none` for images whose host does not talk to agents. */
   channel: string;
-  /** `http://<host>[:<port>]` or `unix:<path>`. */
+  /** `http://<host>[:<port>]`, `unix:<path>` or `file:<path>`. */
   metadata: string;
   /** `KEY=VALUE` lines for the engine, from the image's maker. */
   environmentFile: string;
@@ -41,9 +41,9 @@ which takes one job, and reports to the host.
       --group group           the engine's group (default docker)
       --generate-config       write the configuration where there is none
                               (default true)
-      --channel address       virtio:NAME, unix:PATH or none
+      --channel address       virtio:NAME, unix:PATH, unix-shared:PATH or none
                               (default virtio:org.fireteact.agent.0)
-      --metadata address      http://HOST or unix:PATH
+      --metadata address      http://HOST, unix:PATH or file:PATH
                               (default http://169.254.169.254)
       --environment-file path more environment for the engine
                               (default /etc/fireteact/environment)

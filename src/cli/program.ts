@@ -8,6 +8,7 @@ import { drain } from "./drain.ts";
 import { image } from "./image.ts";
 import { jobs } from "./jobs.ts";
 import { logs } from "./logs.ts";
+import { native } from "./native.ts";
 import { pools } from "./pools.ts";
 import { fill } from "./render/text.ts";
 import { asJson, report } from "./report.ts";
@@ -16,7 +17,21 @@ import { SERVE_OPTIONS, serve } from "./serve.ts";
 import { store } from "./store.ts";
 import { version, versionLine } from "./version.ts";
 
-const COMMANDS: Command[] = [demo, serve, doctor, config, image, store, pools, runners, jobs, logs, drain, version];
+const COMMANDS: Command[] = [
+  demo,
+  serve,
+  doctor,
+  config,
+  image,
+  native,
+  store,
+  pools,
+  runners,
+  jobs,
+  logs,
+  drain,
+  version,
+];
 
 const AFTERWORD = [
   "",

@@ -32,7 +32,7 @@ function checkNames(draft: Draft, report: Report): void {
 function checkCounts(pool: DraftPool, index: number, report: Report): void {
   const at = (key: string): Path => ["pools", index, key];
   const most = pool.maxRunners || 10;
-  const { minRunners = 1, minIdle = 0 } = pool;
+  const { minRunners = pool.driver === "native" ? 0 : 1, minIdle = 0 } = pool;
   if (pool.maxRunners === 0) {
     report.warn(at("maxRunners"), "0 means the default, 10, as in the original; to stop a pool pause or remove it");
   }
@@ -64,16 +64,23 @@ function checkDriver({ guest }: Draft, pool: DraftPool, index: number, report: R
     report.error(at("engine"), message, at("runner", "agent"));
   }
   if (
-    driver === "qemu" &&
+    (driver === "qemu" || driver === "native") &&
     !isOriginal &&
     engine !== undefined &&
     engine !== "shell" &&
     engines?.[engine] === undefined
   ) {
     const fix = `name its binary in guest.engines.${engine}, or take engine: shell, which is built in`;
-    report.error(at("engine"), `the guest image has no ${engine}; ${fix}`);
+    report.error(at("engine"), `${driver === "qemu" ? "the guest image" : "this host"} has no ${engine}; ${fix}`);
   }
-  for (const block of ["firecracker", "qemu"] as const) {
+  if (driver === "native") {
+    for (const key of ["minRunners", "minIdle"] as const) {
+      if (pool[key] === undefined || pool[key] === 0) continue;
+      const message = `must be 0 with driver: native: each runner is registered for one job and then started`;
+      report.error(at(key), message, at("driver"));
+    }
+  }
+  for (const block of ["firecracker", "qemu", "native"] as const) {
     if (pool[block] !== undefined && pool.driver !== undefined && pool.driver !== block) {
       report.warn(at(block), `not used with driver: ${driver}`);
     }

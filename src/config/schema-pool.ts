@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { count, forgeName, label, name, path, text } from "./fields.ts";
 import { limitsSchema } from "./schema-limits.ts";
+import { nativeSchema } from "./schema-native.ts";
 
 const MOST_MEMORY = 16_777_216;
 const MOST_RUNNERS = 10_000;
@@ -85,6 +86,7 @@ export const poolSchema = z.strictObject({
   runner: runnerSchema.prefault({}).describe("The runners of this pool."),
   firecracker: firecrackerSchema.optional().describe("Settings of driver firecracker."),
   qemu: qemuSchema.optional().describe("Settings of driver qemu."),
+  native: nativeSchema.optional().describe("Settings of driver native."),
   limits: limitsSchema.prefault({}).describe("Time limits of this pool, over the global ones."),
   forge: poolForgeSchema.prefault({}).describe("Scope and token of this pool, over the global ones."),
 });

@@ -3,6 +3,7 @@ import { LOG_LEVELS, type LogLevel } from "../base/log.ts";
 import {
   type GuestSettings,
   type ListenAddress,
+  type NativeSettings,
   type PoolSettings,
   type Settings,
   type TargetSettings,
@@ -13,6 +14,7 @@ import { parseDuration } from "./duration.ts";
 import { parseListenAddress } from "./fields.ts";
 import { mergeLimits } from "./limits.ts";
 import type { Config, ForgeConfig } from "./schema.ts";
+import { nativeDefaults } from "./schema-native.ts";
 import { firecrackerDefaults, type PoolConfig, qemuDefaults } from "./schema-pool.ts";
 
 const DEFAULT_KERNEL = "/var/lib/fireteact/kernels/vmlinux";
@@ -102,6 +104,7 @@ function toPool(
 ): PoolSettings {
   const firecracker = { ...firecrackerDefaults(), ...pool.firecracker };
   const qemu = { ...qemuDefaults(), ...pool.qemu };
+  const native = { ...nativeDefaults(), ...pool.native };
   const size = pool.driver === "qemu" ? qemu : firecracker;
   const isMicrovm = pool.driver === "qemu" || pool.driver === "firecracker";
   const labels = [...new Map(pool.runner.labels.map((label) => [label.split(":")[0] ?? label, label])).entries()];
@@ -110,7 +113,8 @@ function toPool(
     order,
     labels: labels.map(([name]) => name),
     runnerLabels: labels.map(([name, label]) => (label === name ? `${name}:host` : label)),
-    minRunners: pool.minRunners,
+    // A native runner is made for one job that is there.
+    minRunners: pool.driver === "native" ? 0 : pool.minRunners,
     maxRunners: pool.maxRunners || 10,
     minIdle: pool.minIdle,
     driver: pool.driver,
@@ -118,7 +122,7 @@ function toPool(
     ...(pool.runner.agent === "original" && { mute: true as const }),
     target,
     prefix: pool.runner.name ?? pool.name,
-    memoryMib: isMicrovm ? size.memSizeMib || 2_048 : 0,
+    memoryMib: isMicrovm ? size.memSizeMib || 2_048 : pool.driver === "native" ? native.memoryMib : 0,
     vcpus: isMicrovm ? size.vcpuCount || 2 : 0,
     diskMib: pool.driver === "qemu" ? qemu.diskSizeMib : 0,
     limits: mergeLimits(config.limits, pool.limits),
@@ -143,7 +147,12 @@ function toPool(
         metadata: firecracker.metadata,
       },
     }),
+    ...(pool.driver === "native" && { native: nativeSettings(native) }),
   };
+}
+
+function nativeSettings({ poolMemoryMib, group, ...native }: NonNullable<PoolConfig["native"]>): NativeSettings {
+  return { ...native, ...defined({ poolMemoryMib, group }) };
 }
 
 const firstKernel = (config: Config): string | undefined =>

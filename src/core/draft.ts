@@ -1,5 +1,6 @@
 import { recordFailure, without } from "./backoff.ts";
 import { emptyMemory, type PlanInput, type PlanMemory } from "./plan-types.ts";
+import { isBornRegistered } from "./runner.ts";
 import { type Lane, laneKey, retryKey, type Step } from "./steps.ts";
 import type { EndReason, Runner } from "./types.ts";
 
@@ -120,8 +121,9 @@ export function remove(draft: Draft, runner: Runner, cause: Cause): boolean {
 }
 
 /** Whether its sandbox cannot have the credentials yet. */
-function isUntold({ mute, sandbox, credentials, agent }: Runner): boolean {
-  if (mute === true) return sandbox.phase === "none";
+function isUntold(runner: Runner): boolean {
+  const { sandbox, credentials, agent } = runner;
+  if (isBornRegistered(runner)) return sandbox.phase === "none";
   // Our note of the hand-over may have been lost: an agent that is further than that has them.
   return credentials === "none" && (agent.phase === "silent" || agent.phase === "up");
 }

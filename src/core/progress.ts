@@ -2,7 +2,7 @@ import { type Draft, end, remove } from "./draft.ts";
 import { settleJob } from "./job-end.ts";
 import { inWords, isTooOld } from "./limits.ts";
 import { STALE_READS } from "./plan-types.ts";
-import { isLive } from "./runner.ts";
+import { isBornRegistered, isLive } from "./runner.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
 import type { Runner } from "./types.ts";
 import { isConfirmed, keepSuspicion, mayStillRun, verdict } from "./verdict.ts";
@@ -77,8 +77,7 @@ function endQuiet(runner: Runner, survey: Survey, draft: Draft): void {
 export function advance(runner: Runner, job: WaitingJob | undefined, survey: Survey, draft: Draft): void {
   if (draft.leaving.has(runner.id) || runner.removal !== undefined) return;
   const { phase } = runner.sandbox;
-  // A mute one finds its credentials in the sandbox, or never.
-  const mayBoot = runner.mute !== true || runner.registration.phase === "active";
+  const mayBoot = !isBornRegistered(runner) || runner.registration.phase === "active";
   if (mayBoot && (phase === "none" || phase === "starting")) draft.take({ kind: "boot", runner: runner.id });
   advanceRegistration(runner, job, survey, draft);
   if (phase !== "running" || runner.mute === true) return;

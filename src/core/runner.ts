@@ -10,6 +10,7 @@ import type {
   RunnerStatus,
   SandboxExit,
   SandboxState,
+  SandboxUsage,
 } from "./types.ts";
 
 /** Whatever changes a runner's record. `now` is uptime, `at` wall clock. */
@@ -36,7 +37,7 @@ export type RunnerEvent =
   | { kind: "job-finished"; result?: JobResult }
   | { kind: "engine-exited"; code: number }
   | { kind: "sandbox-exited"; exit: SandboxExit }
-  | { kind: "sandbox-gone" }
+  | { kind: "sandbox-gone"; usage?: SandboxUsage }
   | { kind: "matched"; job: Job }
   | { kind: "ending"; reason: EndReason; detail: string }
   /** The job that the runner ended under is settled with the forge, or given up. */
@@ -72,8 +73,10 @@ export function applyEvent(runner: Runner, event: RunnerEvent, time: { now: numb
       return { ...runner, adopted: { since } };
     case "sandbox-exited":
       return withSandbox(runner, { phase: "exited", exit: event.exit, since });
-    case "sandbox-gone":
-      return reach(withSandbox(runner, { phase: "gone" }), "destroyed", at);
+    case "sandbox-gone": {
+      const used = event.usage === undefined || runner.usage !== undefined ? runner : { ...runner, usage: event.usage };
+      return reach(withSandbox(used, { phase: "gone" }), "destroyed", at);
+    }
 
     case "credentials-given":
       return runner.credentials === "none" ? { ...runner, credentials: "given", given: { since } } : runner;
@@ -223,6 +226,11 @@ export function statusOf(runner: Runner): RunnerStatus {
     case "finished":
       return "stopping";
   }
+}
+
+/** Whether its credentials are in its sandbox from the start, so that it is registered before that is made. */
+export function isBornRegistered({ mute, driver }: Pick<Runner, "mute" | "driver">): boolean {
+  return mute === true || driver === "native";
 }
 
 /** Whether the runner holds a job: the agent's word, never guessed. */

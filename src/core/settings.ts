@@ -73,6 +73,8 @@ export interface PoolSettings extends Omit<Pool, "engine"> {
   qemu?: QemuSettings;
   /** Present exactly when the driver is `firecracker`. */
   firecracker?: FirecrackerSettings;
+  /** Present exactly when the driver is `native`. */
+  native?: NativeSettings;
 }
 
 export interface QemuSettings {
@@ -93,6 +95,29 @@ export interface FirecrackerSettings {
   kernelArgs: string;
   /** Copied into the guest's metadata as it is. */
   metadata: Record<string, unknown>;
+}
+
+/** What the unit of a job may see and use of the host. Paths are absolute and fit into a unit file as they are. */
+export interface NativeSettings {
+  /** Their `bin` and `sbin` directories are a job's PATH. */
+  hostPackages: string[];
+  memoryMib: number;
+  swapMib: number;
+  /** Processes and threads. */
+  tasks: number;
+  /** Share of the processors when they are busy; other units have 100. */
+  cpuWeight: number;
+  /** Of all jobs of the pool together; absent means no limit. */
+  poolMemoryMib?: number;
+  /** Whether jobs see the Nix store and reach the Nix daemon. */
+  nix: boolean;
+  groups: string[];
+  /** Primary group; absent means one of each job's own. */
+  group?: string;
+  readOnlyPaths: string[];
+  inaccessiblePaths: string[];
+  /** Whether jobs may talk to services on loopback addresses. */
+  loopback: boolean;
 }
 
 export interface GuestSettings {
@@ -145,11 +170,11 @@ export function poolOf(settings: PoolSettings, flavour: "gitea" | "forgejo", gue
   };
 }
 
-/** The forge's own engine; in images that we build only where its binary was given, else the built-in one. */
+/** The forge's own engine; in images that we build and on the host only where its binary was given, else the built-in one. */
 function defaultEngine({ driver, mute }: PoolSettings, flavour: "gitea" | "forgejo", guest: GuestSettings): EngineName {
   if (mute === true) return "gitea-runner";
   const own = flavour === "gitea" ? "gitea-runner" : "forgejo-runner";
-  return driver === "qemu" && guest.engines[own] === undefined ? "shell" : own;
+  return (driver === "qemu" || driver === "native") && guest.engines[own] === undefined ? "shell" : own;
 }
 
 /** Names of the pools that a driver makes sandboxes for, in the file's order. */

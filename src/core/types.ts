@@ -127,6 +127,13 @@ export interface SandboxExit {
   at: number;
 }
 
+/** What a sandbox took of its host, where that is accounted. */
+export interface SandboxUsage {
+  memoryPeakBytes?: number;
+  /** Processor time. */
+  cpuMs: number;
+}
+
 export type SandboxState =
   | { phase: "none" }
   | { phase: "starting"; since: number }
@@ -250,6 +257,8 @@ export interface Runner {
   adopted?: { since: number };
   /** Its record was lost and made again: nobody knows the secret of its registration any more. */
   secretLost?: true;
+  /** Told when its sandbox was taken apart. */
+  usage?: SandboxUsage;
   /** How many of the agent's numbered events are recorded; the channel goes on there after a restart. */
   heard?: number;
 }

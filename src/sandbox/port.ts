@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream";
 import type { Logger } from "../base/log.ts";
-import type { DriverName, SandboxExit } from "../core/types.ts";
+import type { DriverName, SandboxExit, SandboxUsage } from "../core/types.ts";
 
 /** What every long operation is handed: when to give up, and where to say what it does. */
 export interface StepContext {
@@ -80,6 +80,8 @@ export interface SandboxDriver {
   publish(hex: string, document: MetadataDocument): Promise<void>;
   /** Calls back once when the sandbox ends, also when it has already; returns a function that stops watching. */
   watch(hex: string, onExit: (exit: SandboxExit) => void): () => void;
+  /** What a sandbox took of the host, also shortly after its removal. Absent where that is not accounted. */
+  usage?(hex: string): SandboxUsage | undefined;
   /** The last part of the console, at most `bytes`. */
   console(hex: string, bytes: number): Promise<string>;
   /** Stops serving (metadata, watches) without touching sandboxes. */

@@ -11,6 +11,7 @@ import { createMetadataPublisher } from "../metadata/publisher.ts";
 import { createEmbeddedNetwork } from "../network/embedded/network.ts";
 import type { Network } from "../network/port.ts";
 import { createFakeDriver } from "../sandbox/fake/driver.ts";
+import { createNativeDriver } from "../sandbox/native/driver.ts";
 import type { SandboxDriver } from "../sandbox/port.ts";
 import { createQemuDriver, type QemuPool } from "../sandbox/qemu/driver.ts";
 import { createImageUpdates, DEFAULT_IMAGE } from "./image-updates.ts";
@@ -48,6 +49,7 @@ export function buildDrivers(deps: BuildDeps): Drivers {
   const images = hostImages(deps);
   let network: Network | undefined;
   if (names.has("fake")) byName.set("fake", createFakeDriver({ ...deps, command: fakeCommand }));
+  if (names.has("native")) byName.set("native", createNativeDriver(deps));
   if (names.has("qemu")) {
     const { subnet, dns } = deps.settings().network;
     network = createEmbeddedNetwork({ ...deps, subnet, nameservers: dns });

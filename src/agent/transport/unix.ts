@@ -7,13 +7,18 @@ import type { Logger } from "../../base/log.ts";
 const MOST_CONNECTIONS = 4;
 
 /** Listens on a unix socket for the host, for sandboxes that share the host's file system. */
-export async function listenUnix(path: string, attach: (stream: Socket) => void, log: Logger): Promise<() => void> {
+export async function listenUnix(
+  path: string,
+  attach: (stream: Socket) => void,
+  log: Logger,
+  access: { writableAll?: boolean } = {},
+): Promise<() => void> {
   rmSync(path, { force: true });
   const server = createServer(attach);
   server.maxConnections = MOST_CONNECTIONS;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once("error", reject);
-  server.listen(path, resolve);
+  server.listen({ path, ...access }, resolve);
   try {
     await promise;
   } catch (error) {

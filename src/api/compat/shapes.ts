@@ -51,7 +51,7 @@ export function runnerShape(runner: Runner) {
 
 /** Everything about one runner: names of repositories and causes of failures are not for everyone. */
 export function runnerDetail(runner: Runner) {
-  const { ending, outcome, sandbox } = runner;
+  const { ending, outcome, sandbox, usage } = runner;
   const job = jobOf(runner);
   const result = resultOf(runner);
   return {
@@ -62,6 +62,7 @@ export function runnerDetail(runner: Runner) {
     ...(ending === undefined ? {} : { ending: { reason: ending.reason, detail: ending.detail } }),
     ...(outcome === undefined ? {} : { job_outcome: outcome }),
     ...(sandbox.phase === "exited" ? { exit: sandbox.exit } : {}),
+    ...(usage === undefined ? {} : { usage: { memory_peak_bytes: usage.memoryPeakBytes, cpu_ms: usage.cpuMs } }),
   };
 }
 

@@ -1,3 +1,4 @@
+import { isBornRegistered } from "../../core/runner.ts";
 import type { Runner } from "../../core/types.ts";
 import type { RunnerSecrets } from "../../store/port.ts";
 import type { ExecuteDeps, Executor } from "./context.ts";
@@ -10,6 +11,8 @@ export const boot: Executor<"boot"> = async (step, deps, context) => {
   if (context.before?.sandbox.phase === "starting") {
     await context.step("remove an earlier try", () => driver.remove(runner.hex, context));
   }
+  // What a native one starts with is read by the host's service manager, once.
+  const given = isBornRegistered(runner) && runner.mute !== true ? secretsOf(runner, deps) : undefined;
   const files = runner.mute === true ? deps.filesBeforeBoot(runner, secretsOf(runner, deps)) : undefined;
   const { address } = await driver.create(
     {
@@ -19,13 +22,14 @@ export const boot: Executor<"boot"> = async (step, deps, context) => {
       memoryMib: runner.memoryMib,
       vcpus: runner.vcpus,
       hostname: runner.name,
-      metadata: await context.step("make metadata", () => deps.document(runner)),
+      metadata: await context.step("make metadata", () => deps.document(runner, given)),
       ...(files === undefined ? {} : { files }),
     },
     context,
   );
   deps.attendance.attend(runner.id);
-  return [{ kind: "booted", ...(address === undefined ? {} : { address }) }];
+  const booted = { kind: "booted", ...(address === undefined ? {} : { address }) } as const;
+  return given === undefined ? [booted] : [booted, { kind: "credentials-given" }];
 };
 
 /** Puts the credentials where the agent looks for them, and tells it to look. */
@@ -66,8 +70,10 @@ export const destroy: Executor<"destroy"> = async (step, deps, context) => {
     if (tail !== "") deps.logs.append(runner.hex, `\n[fireteact: the end of the console]\n${tail}\n`);
   }
   await deps.attendance.release(runner.id);
-  await deps.driver(runner.driver).remove(runner.hex, context);
-  return [{ kind: "sandbox-gone" }];
+  const driver = deps.driver(runner.driver);
+  await driver.remove(runner.hex, context);
+  const usage = driver.usage?.(runner.hex);
+  return [{ kind: "sandbox-gone", ...(usage === undefined ? {} : { usage }) }];
 };
 
 /** Removes a sandbox of this host that no record knows. */
