@@ -54,8 +54,8 @@ describe("installing units", () => {
     writeFileSync(join(root, strange), "[Service]\n");
     const stale = ["fireteact-native-b.slice", "fireteact-native-b@.service"];
     const found = compareUnits(filesOf(["a"]), root);
-    expect(found.map(({ path, state }) => [path.split("/").at(-1), state]).toSorted()).toEqual(
-      stale.map((name) => [name, "stale"]),
+    expect(found.map(({ path, state }) => `${path.split("/").at(-1)} is ${state}`).toSorted()).toEqual(
+      stale.map((name) => `${name} is stale`),
     );
     installUnits(filesOf(["a"]), root);
     expect(compareUnits(filesOf(["a"]), root)).toEqual([]);

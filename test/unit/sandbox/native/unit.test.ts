@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { assert, property, stringMatching } from "fast-check";
 import { describe, expect, it } from "vitest";
 import { partsOf, sliceName, unitName } from "../../../../src/sandbox/native/names.ts";
 import { polkitRule, poolSlice, templateUnit } from "../../../../src/sandbox/native/unit.ts";
@@ -106,8 +106,8 @@ describe("what a job's unit allows", () => {
 
 describe("names of units", () => {
   it("tell pool and hex again, for any pool", () => {
-    fc.assert(
-      fc.property(fc.stringMatching(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,36}[A-Za-z0-9])?$/), (name) => {
+    assert(
+      property(stringMatching(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,36}[A-Za-z0-9])?$/), (name) => {
         expect(partsOf(unitName(name, HEX))).toEqual({ pool: name, hex: HEX });
         // A dash would put the slice below another pool's.
         expect(sliceName(name).slice("fireteact-native-".length)).not.toContain("-");
