@@ -30,7 +30,7 @@ export interface Sandboxes {
   sweep(): Promise<void>;
 }
 
-/** Milliseconds a monitor has for ending after SIGTERM: it needs about ten. */
+/** QEMU needs about ten. */
 const GRACE = 3_000;
 
 export function createSandboxes(deps: {
@@ -38,11 +38,13 @@ export function createSandboxes(deps: {
   places: Places;
   hostId: string;
   network: Pick<Network, "list" | "find" | "release">;
+  /** Milliseconds a monitor has for ending after SIGTERM; 0 where it has nothing to do then. */
+  graceMs?: number;
   /** Absent where monitors have no limits. */
   cgroups?: Pick<Cgroups, "list" | "remove">;
   clock: Clock;
 }): Sandboxes {
-  const { driver, network, cgroups, clock } = deps;
+  const { driver, network, cgroups, clock, graceMs = GRACE } = deps;
   const root = dirname(placesOf(deps.places, "0".repeat(24)).directory);
   const diskRoot = dirname(placesOf(deps.places, "0".repeat(24)).disks);
   const places = (hex: string) => placesOf(deps.places, hex);
@@ -95,7 +97,7 @@ export function createSandboxes(deps: {
     const { directory, disks } = places(hex);
     const record = readRecord(directory);
     if (record !== undefined && record !== "damaged") {
-      await context.step("end processes", () => endProcesses(record, directory, { clock, graceMs: GRACE }));
+      await context.step("end processes", () => endProcesses(record, directory, { clock, graceMs }));
       // With the network its user id goes to the next sandbox, which a second try must not touch.
       update(hex, { process: undefined, uid: undefined });
     } else if (record === "damaged") {

@@ -1,0 +1,51 @@
+import { mkdirSync, readFileSync, realpathSync } from "node:fs";
+import { FireteactError } from "../../base/errors.ts";
+import { canShow, unfitMount } from "./jail-files.ts";
+import { checkPrograms, type JailPrograms } from "./jail-programs.ts";
+
+/** What a pool gives up that starts Firecracker without its jailer. */
+export const WITHOUT_JAILER =
+  "without the jailer a guest that breaks out of Firecracker sees the host's processes, and every file that all users may read; its user, network, limits and seccomp filters are the same";
+
+interface JailCheck {
+  base: string;
+  sources: readonly string[];
+  programs: readonly JailPrograms[];
+}
+
+/** Whether jails can be made here, found out without making one. */
+export async function checkJails(
+  { base, sources, programs }: JailCheck,
+  signal: AbortSignal,
+): Promise<{ ok: boolean; detail: string; hint?: string }> {
+  try {
+    if (process.getuid?.() !== 0)
+      throw unusable("jails need root", "Run as root; each monitor gives its rights up again");
+    const versions = new Set<string>();
+    for (const one of programs) versions.add(await checkPrograms(one, signal));
+    // Nobody but root gets into a jail from outside.
+    mkdirSync(base, { recursive: true, mode: 0o700 });
+    const unfit = unfitMount(realpathSync(base), readFileSync("/proc/self/mountinfo", "utf8"));
+    if (unfit !== undefined) {
+      throw unusable(
+        `no jail works in ${base}: ${unfit}`,
+        "Mount it with dev and exec, or set host.jailDir to another directory",
+      );
+    }
+    for (const source of sources) {
+      mkdirSync(source, { recursive: true });
+      if (await canShow(source, base)) continue;
+      throw unusable(
+        `${source} and ${base} are on different file systems, and large files are not copied`,
+        "Set host.jailDir to a directory on the file system of images and disks",
+      );
+    }
+    return { ok: true, detail: `jailed in ${base} (jailer ${[...versions].join(", ")})` };
+  } catch (error) {
+    if (!(error instanceof FireteactError)) throw error;
+    return { ok: false, detail: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) };
+  }
+}
+
+const unusable = (message: string, hint: string): FireteactError =>
+  new FireteactError("JAILER_UNUSABLE", message, { hint });
