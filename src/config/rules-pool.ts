@@ -91,11 +91,18 @@ function checkDriver({ guest }: Draft, pool: DraftPool, index: number, report: R
   if (pool.qemu?.initrdPath !== undefined && pool.qemu.kernelPath === undefined) {
     report.error(at("qemu", "initrdPath"), "an initrd needs the kernelPath it belongs to", at("qemu", "kernelPath"));
   }
+  if (driver === "firecracker" && pool.firecracker?.jailer === false) {
+    report.warn(at("firecracker", "jailer"), WITHOUT_JAILER);
+  }
   for (const key of ["memSizeMib", "vcpuCount"] as const) {
     if (driver !== "firecracker" || pool.firecracker?.[key] !== 0) continue;
     report.warn(at("firecracker", key), "0 means the default");
   }
 }
+
+/** What a pool gives up that starts Firecracker without its jailer. */
+const WITHOUT_JAILER =
+  "without the jailer a guest that breaks out of Firecracker sees the host's processes, and every file that all users may read; its user, network, limits and seccomp filters stay";
 
 function checkKernels(draft: Draft, report: Report): void {
   const pools = (draft.pools ?? []).map((pool) =>

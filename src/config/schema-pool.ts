@@ -27,6 +27,13 @@ const runnerSchema = z.strictObject({
 
 const firecrackerSchema = z.strictObject({
   binaryPath: path().optional().describe("The firecracker binary. Default: searched in the usual places and PATH."),
+  jailer: z
+    .boolean()
+    .default(true)
+    .describe("Whether Firecracker is started through its jailer; docs/security.md says what is lost without."),
+  jailerPath: path()
+    .optional()
+    .describe("The jailer of the same release. Default: beside the firecracker binary, else searched like it."),
   memSizeMib: count(0, MOST_MEMORY).default(2_048).describe("Memory of a guest, MiB."),
   vcpuCount: count(0, 32).default(2).describe("Virtual processors of a guest."),
   kernelPath: path().optional().describe("The guest's kernel. Default: that of the first pool."),

@@ -132,6 +132,11 @@ export const fileSchema = z.strictObject({
         .describe(
           "What the scratch disks of all microVMs together may grow to, MiB. Default: four times what is free, since few jobs fill their disk.",
         ),
+      jailDir: path()
+        .optional()
+        .describe(
+          "Where Firecracker's jails are built; on the file system of images and disks, mounted with dev and exec. Default: jails in the state directory.",
+        ),
     })
     .prefault({})
     .describe("What the pools together may use of this machine."),

@@ -47,7 +47,7 @@ export function toSettings(config: Config, forge: ForgeConfig, file: string): Se
     guest: { caFiles: guest.caFiles.map(path), env: guest.env, engines: enginePaths(guest.engines, path) },
     network: config.network,
     fleet: config.fleet,
-    host: defined(host),
+    host: defined({ ...host, jailDir: host.jailDir && path(host.jailDir) }),
     containerd: config.containerd,
     cni: { confDir: path(cni.confDir), binDir: path(cni.binDir) },
   };
@@ -141,7 +141,11 @@ function toPool(
     }),
     ...(pool.driver === "firecracker" && {
       firecracker: {
-        ...defined({ binaryPath: binary(firecracker.binaryPath, path) }),
+        ...defined({
+          binaryPath: binary(firecracker.binaryPath, path),
+          jailerPath: binary(firecracker.jailerPath, path),
+        }),
+        jailer: firecracker.jailer,
         kernelPath: path(firecracker.kernelPath ?? firstKernel(config) ?? DEFAULT_KERNEL),
         kernelArgs: firecracker.kernelArgs,
         metadata: firecracker.metadata,

@@ -21,9 +21,17 @@ export interface Settings {
   /** The hosts that serve the same forges: their number, or all their names. */
   fleet: { hosts: number | string[] };
   /** What all sandboxes together may use; what is absent is taken from the machine. */
-  host: { memoryMib?: number; vcpus?: number; diskMib?: number };
+  host: HostSettings;
   containerd: { address: string; snapshotter: string };
   cni: { confDir: string; binDir: string };
+}
+
+export interface HostSettings {
+  memoryMib?: number;
+  vcpus?: number;
+  diskMib?: number;
+  /** Where Firecracker's jails are built; absent means in the state directory. */
+  jailDir?: string;
 }
 
 export interface ListenAddress {
@@ -91,6 +99,10 @@ export interface QemuSettings {
 export interface FirecrackerSettings {
   /** Absent means searched in the usual places. */
   binaryPath?: string;
+  /** Started through Firecracker's jailer. */
+  jailer: boolean;
+  /** Absent means beside the firecracker binary, else in the usual places. */
+  jailerPath?: string;
   kernelPath: string;
   kernelArgs: string;
   /** Copied into the guest's metadata as it is. */

@@ -3,10 +3,6 @@ import { FireteactError } from "../../base/errors.ts";
 import { canShow, unfitMount } from "./jail-files.ts";
 import { checkPrograms, type JailPrograms } from "./jail-programs.ts";
 
-/** What a pool gives up that starts Firecracker without its jailer. */
-export const WITHOUT_JAILER =
-  "without the jailer a guest that breaks out of Firecracker sees the host's processes, and every file that all users may read; its user, network, limits and seccomp filters are the same";
-
 interface JailCheck {
   base: string;
   sources: readonly string[];

@@ -45,6 +45,7 @@ describe("a file of the original program", () => {
       vcpus: 2,
       image: "ghcr.io/thpham/fireactions-images/ubuntu-24.04-gitea:latest",
       firecracker: {
+        jailer: true,
         kernelPath: "/var/lib/fireteact/kernels/vmlinux",
         kernelArgs: "console=ttyS0 reboot=k panic=1 pci=off",
         metadata: {},

@@ -135,6 +135,18 @@ describe("pools", () => {
     expect(settings.pools[0]?.labels).toEqual(["x", "y", "z"]);
     expect(settings.pools[0]?.runnerLabels).toEqual(["x:host", "y:host", "z:docker://node:22"]);
   });
+  it("of firecracker are jailed; one that is not says what is lost", () => {
+    const blocks = ["{jailerPath: /opt/fc/jailer}", "{jailer: false, kernelPath: /k}"];
+    const pools = blocks.map(
+      (block, index) => `{name: p${index}, runner: {image: i, labels: [x]}, firecracker: ${block}}`,
+    );
+    const { settings, warnings } = load(`${FORGE}host: {jailDir: /srv/jails}\npools: [${pools.join(", ")}]\n`);
+    const jailed = settings.pools.map((pool) => pool.firecracker);
+    expect(jailed).toMatchObject([{ jailer: true, jailerPath: "/opt/fc/jailer" }, { jailer: false }]);
+    expect(settings.host).toEqual({ jailDir: "/srv/jails" });
+    const lost = warnings.filter(({ key }) => key === "pools[1].firecracker.jailer");
+    expect(lost.map(({ message }) => message)).toEqual([expect.stringContaining("sees the host's processes")]);
+  });
   it("can be listed by driver", () => {
     const { settings } = load(
       `${FORGE}pools: [{name: a, runner: {image: i, labels: [x]}}, {name: b, driver: fake}, {name: c, driver: native}]\n`,

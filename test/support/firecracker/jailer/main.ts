@@ -112,5 +112,5 @@ function become({ root, uid, gid, netns, limits, id, rest }: JailerArguments, na
     ["/bin/sh", join(directory, "jail.sh"), root, String(uid), String(gid), name, directory],
     ["--id", id, ...times, ...rest],
   ].flat();
-  process.execve("/usr/bin/env", ["env", "-i", `PATH=${process.env["PATH"] ?? ""}`, ...command]);
+  process.execve?.("/usr/bin/env", ["env", "-i", `PATH=${process.env["PATH"] ?? ""}`, ...command]);
 }
