@@ -9,7 +9,7 @@ import { JAILER_ORDERS, type JailerOrders } from "./jailer/orders.ts";
 export interface StandInJailer {
   jailer: string;
   /** How it behaves from now on. */
-  order(orders: JailerOrders): Promise<void>;
+  order: (orders: JailerOrders) => Promise<void>;
 }
 
 /** Puts a stand-in for the jailer into a directory, that of the one for Firecracker. */
