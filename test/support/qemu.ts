@@ -6,7 +6,7 @@ import { silentLogger } from "../../src/base/log.ts";
 import type { MetadataPublisher } from "../../src/metadata/port.ts";
 import type { MetadataDocument } from "../../src/sandbox/port.ts";
 import { createQemuDriver, type QemuDeps, type QemuPool } from "../../src/sandbox/qemu/driver.ts";
-import { contextOf, HOST_ID, temporaryPlaces } from "./sandboxes.ts";
+import { contextOf, HOST_ID, temporaryPlaces, until } from "./sandboxes.ts";
 import { stubNetwork } from "./stub-network.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
@@ -60,5 +60,15 @@ export function conversation(stream: Duplex) {
     rest = parts.pop() ?? "";
     lines.push(...parts);
   });
-  return { lines, say: (line: string) => void stream.write(`${line}\n`), end: () => void stream.destroy() };
+  const say = (line: string) => void stream.write(`${line}\n`);
+  return {
+    lines,
+    say,
+    /** Resolves when the guest answers. What it says before anybody has dialled is lost, so it has to be asked. */
+    answers: async () => {
+      say("echo here");
+      await until(() => lines.includes("here"));
+    },
+    end: () => void stream.destroy(),
+  };
 }

@@ -12,7 +12,8 @@ import { createShimLauncher } from "../../src/sandbox/microvm/shim.ts";
 import { watchExit } from "../../src/sandbox/microvm/watch.ts";
 import type { SandboxSpec, StepContext } from "../../src/sandbox/port.ts";
 
-export const HOST_ID = "abcdef";
+/** Of this process alone, so that two runs on one machine do not take each other's control groups for their own. */
+export const HOST_ID = process.pid.toString(16).padStart(6, "0");
 export const hexOf = (number: number): string => HOST_ID + number.toString(16).padStart(18, "0");
 
 export const specOf = (hex: string): SandboxSpec => ({

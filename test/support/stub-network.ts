@@ -7,10 +7,13 @@ export interface StubNetwork extends Network {
   lose(hex: string, detail: string): void;
 }
 
-export function stubNetwork(firstUid = 81_000): StubNetwork {
+/** Users of the first guest and those after it; of this process alone, since tests end what runs as one of them. */
+export const FIRST_UID = 1_000_000_000 + process.pid * 16;
+
+export function stubNetwork(): StubNetwork {
   let lost: (hex: string, detail: string) => void = () => undefined;
   const guests = new Map<string, GuestNetwork>();
-  const nameOf = (hex: string) => `fttest-${hex.slice(-8)}`;
+  const nameOf = (hex: string) => `fttest-${hex}`;
   let slot = 0;
 
   const release = async (hex: string) => {
@@ -23,7 +26,7 @@ export function stubNetwork(firstUid = 81_000): StubNetwork {
     allow: async () => undefined,
     prepare: async () => undefined,
     attach: async (hex) => {
-      const owner = firstUid + slot++;
+      const owner = FIRST_UID + slot++;
       const name = nameOf(hex);
       await exec("ip", ["netns", "add", name]);
       await exec("ip", ["-n", name, "tuntap", "add", "tap0", "mode", "tap", "user", String(owner)]);

@@ -35,7 +35,7 @@ async function runningGuest(host: Awaited<ReturnType<typeof qemuHost>>, hex: str
   const record = readRecord(own.directory) as SandboxRecord;
   const exit = new Promise<SandboxExit>((resolve) => void host.driver.watch(hex, resolve));
   const guest = conversation(await host.driver.dial(hex, signal()));
-  await until(() => guest.lines.includes("up"));
+  await guest.answers();
   return { own, record, exit, guest };
 }
 
@@ -99,10 +99,11 @@ describe.skipIf(!limited)("a monitor in control groups", { timeout: 120_000 }, (
 
   it("that its maker did not live to start leaves groups, which are found and removed", async () => {
     const host = await qemuHost();
-    const { record } = await runningGuest(host, HEX);
+    const { record, exit } = await runningGuest(host, HEX);
     const groups = record.cgroups ?? [];
     process.kill(monitorOf(record.uid), "SIGKILL");
-    await until(() => monitorOf(record.uid) === 0);
+    // Its shim writes until then into what is removed next.
+    await exit;
     // All else of it is gone already, as after a boot that kept only this.
     await host.network.release(HEX);
     await rm(placesOf(host.places, HEX).directory, { recursive: true });

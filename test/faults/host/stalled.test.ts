@@ -35,7 +35,7 @@ describe.skipIf(!root)("a guest that writes while the host's disk is full", { ti
     onTestFinished(async () => void (await exec("umount", ["-l", disks])));
     await host.driver.create(specOf(HEX), contextOf());
     const guest = conversation(await host.driver.dial(HEX, AbortSignal.timeout(60_000)));
-    await until(() => guest.lines.includes("up"));
+    await guest.answers();
     await disk.fill();
     guest.say("scratch 8192");
     const status = async (): Promise<unknown> => {

@@ -10,6 +10,7 @@ import { readRecord, type SandboxRecord } from "../../../src/sandbox/microvm/rec
 import { connectQmp } from "../../../src/sandbox/qemu/qmp.ts";
 import { conversation, qemuHost } from "../../support/qemu.ts";
 import { contextOf, exitOfSandbox, hexOf, specOf, until } from "../../support/sandboxes.ts";
+import { FIRST_UID } from "../../support/stub-network.ts";
 
 const HEX = hexOf(7);
 const root = process.getuid?.() === 0;
@@ -101,7 +102,7 @@ describe.skipIf(!root)("a guest in QEMU", { timeout: 120_000 }, () => {
     const host = await qemuHost();
     await host.driver.create(specOf(HEX), contextOf());
     const first = conversation(await host.driver.dial(HEX, signal()));
-    await until(() => first.lines.includes("up"));
+    await first.answers();
     first.end();
     await host.driver.close();
 
@@ -192,7 +193,7 @@ describe.skipIf(!root)("a guest in QEMU", { timeout: 120_000 }, () => {
       await expect(host.driver.create(specOf(HEX), context)).rejects.toThrow(`${failing} failed`);
       expect(await traces(host, undefined)).toEqual([]);
     }
-    for (let uid = 81_000; uid < 81_010; uid++) expect(ofUser(uid)).toEqual([]);
+    for (let uid = FIRST_UID; uid < FIRST_UID + 10; uid++) expect(ofUser(uid)).toEqual([]);
   });
 
   it("whose making is given up leaves nothing", async () => {
@@ -202,7 +203,7 @@ describe.skipIf(!root)("a guest in QEMU", { timeout: 120_000 }, () => {
       if (name === "start vmm") abort.abort(new Error("given up"));
     }, abort.signal);
     await expect(host.driver.create(specOf(HEX), context)).rejects.toThrow("given up");
-    expect(await traces(host, 81_000)).toEqual([]);
+    expect(await traces(host, FIRST_UID)).toEqual([]);
   });
 
   it("that cannot start says why", async () => {
@@ -211,7 +212,7 @@ describe.skipIf(!root)("a guest in QEMU", { timeout: 120_000 }, () => {
       code: "VMM_FAILED",
       message: expect.stringMatching(/status 1.*kernel/i),
     });
-    expect(await traces(host, 81_000)).toEqual([]);
+    expect(await traces(host, FIRST_UID)).toEqual([]);
   });
 
   it("answers on its control socket", async () => {
