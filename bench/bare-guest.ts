@@ -31,7 +31,7 @@ export async function bootBare({ image, machine, network, disks, memoryMib }: Ba
   mkdirSync(join(directory.path, "vm"));
   const signal = AbortSignal.timeout(GIVE_UP);
   const scratch = await disks.clone(hex, directory.path, signal);
-  const guest = await network.attach(hex, signal);
+  const guest = await network.attach(hex, "bench", signal);
   const command = qemuCommand({
     hex,
     binary: machine.binary,

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { count, forgeName, label, name, path, text } from "./fields.ts";
 import { limitsSchema } from "./schema-limits.ts";
 import { nativeSchema } from "./schema-native.ts";
+import { poolNetworkSchema } from "./schema-network.ts";
 
 const MOST_MEMORY = 16_777_216;
 const MOST_RUNNERS = 10_000;
@@ -94,6 +95,7 @@ export const poolSchema = z.strictObject({
   firecracker: firecrackerSchema.optional().describe("Settings of driver firecracker."),
   qemu: qemuSchema.optional().describe("Settings of driver qemu."),
   native: nativeSchema.optional().describe("Settings of driver native."),
+  network: poolNetworkSchema.prefault({}).describe("What the guests of this pool reach, over the global network."),
   limits: limitsSchema.prefault({}).describe("Time limits of this pool, over the global ones."),
   forge: poolForgeSchema.prefault({}).describe("Scope and token of this pool, over the global ones."),
 });

@@ -1,8 +1,8 @@
 import * as z from "zod";
 import { duration, forgeName, hostName, httpUrl, listenAddress, path, proxyUrl, text } from "./fields.ts";
 import { limitsSchema } from "./schema-limits.ts";
+import { networkSchema } from "./schema-network.ts";
 import { poolSchema } from "./schema-pool.ts";
-import { subnet } from "./subnet.ts";
 
 const MOST_HOSTS = 1_000;
 
@@ -67,15 +67,6 @@ const guestSchema = z.strictObject({
     })
     .default({})
     .describe("Engine binaries that are put into the guest image; shell is built in."),
-});
-
-const networkSchema = z.strictObject({
-  subnet: subnet().default("10.201.0.0/24").describe("Network of the guests on this host; one address per guest."),
-  dns: z
-    .array(z.ipv4("must be an IPv4 address"))
-    .max(3)
-    .default([])
-    .describe("Name servers for guests. Default: the host's own."),
 });
 
 /** The configuration file. Nothing is converted here: config/settings.ts does that. */

@@ -1,6 +1,7 @@
 import { dirname, resolve } from "node:path";
 import { LOG_LEVELS, type LogLevel } from "../base/log.ts";
 import {
+  type EgressPolicy,
   type GuestSettings,
   type ListenAddress,
   type NativeSettings,
@@ -10,6 +11,7 @@ import {
   targetKey,
 } from "../core/settings.ts";
 import type { ForgeScope } from "../core/types.ts";
+import { parseDestination } from "./destination.ts";
 import { parseDuration } from "./duration.ts";
 import { parseListenAddress } from "./fields.ts";
 import { mergeLimits } from "./limits.ts";
@@ -45,7 +47,7 @@ export function toSettings(config: Config, forge: ForgeConfig, file: string): Se
     history: config.history,
     ...(webhook !== undefined && { webhook: { secretFile: path(webhook.secretFile) } }),
     guest: { caFiles: guest.caFiles.map(path), env: guest.env, engines: enginePaths(guest.engines, path) },
-    network: config.network,
+    network: { subnet: config.network.subnet, dns: config.network.dns },
     fleet: config.fleet,
     host: defined({ ...host, jailDir: host.jailDir && path(host.jailDir) }),
     containerd: config.containerd,
@@ -126,6 +128,7 @@ function toPool(
     vcpus: isMicrovm ? size.vcpuCount || 2 : 0,
     diskMib: pool.driver === "qemu" ? qemu.diskSizeMib : 0,
     limits: mergeLimits(config.limits, pool.limits),
+    egress: egressOf(config.network, pool.network),
     ...(pool.runner.image !== undefined && { image: pool.runner.image }),
     imagePullPolicy: pool.runner.imagePullPolicy,
     ...(pool.driver === "qemu" && {
@@ -157,6 +160,14 @@ function toPool(
 
 function nativeSettings({ poolMemoryMib, group, ...native }: NonNullable<PoolConfig["native"]>): NativeSettings {
   return { ...native, ...defined({ poolMemoryMib, group }) };
+}
+
+function egressOf(all: Config["network"], own: PoolConfig["network"]): EgressPolicy {
+  return {
+    reach: own.egress ?? all.egress,
+    allow: (own.allow ?? all.allow).map(parseDestination).filter((found) => found !== undefined),
+    rates: defined({ ...all.rates, ...defined(own.rates) }),
+  };
 }
 
 const firstKernel = (config: Config): string | undefined =>

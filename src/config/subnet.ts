@@ -17,6 +17,16 @@ const SHAPE = "must be the address of an IPv4 network from /16 to /28, such as 1
 const CLASH = "must be apart from 127.0.0.0/8, 169.254.0.0/16 (metadata) and 172.31.0.0/30 (inside of every guest)";
 const TAKEN = ["127.0.0.0/8", "169.254.0.0/16", "172.31.0.0/30"].map(networkOf);
 
+/** Whether a network lies in none of others; undefined when the text is none. */
+export function apartFrom(text: string, others: string[]): boolean | undefined {
+  const network = networkOf(text);
+  if (network === undefined) return undefined;
+  return others.map(networkOf).every((other) => !isWithin(network, other));
+}
+
+const isWithin = (inner: Network, outer: Network | undefined): boolean =>
+  outer !== undefined && inner.first >= outer.first && inner.last <= outer.last;
+
 function isUsable(network: Network | undefined): boolean {
   const size = network === undefined ? 0 : network.last - network.first + 1;
   return size >= 2 ** (32 - 28) && size <= 2 ** (32 - 16);

@@ -77,6 +77,8 @@ export interface PoolSettings extends Omit<Pool, "engine"> {
   /** Image reference; absent only for drivers that boot nothing. */
   image?: string;
   imagePullPolicy: "Always" | "IfNotPresent" | "Never";
+  /** What the pool's guests reach; of drivers that boot guests. */
+  egress: EgressPolicy;
   /** Present exactly when the driver is `qemu`. */
   qemu?: QemuSettings;
   /** Present exactly when the driver is `firecracker`. */
@@ -140,6 +142,37 @@ export interface GuestSettings {
   /** Binaries that are put into the guest image. */
   engines: Partial<Record<Exclude<EngineName, "shell">, string>>;
 }
+
+/** What guests reach beyond what all of them may, and how fast. The cloud's metadata is never reached. */
+export interface EgressPolicy {
+  /** Everything but this host and other guests; of that the public internet only; or nothing but what `allow` names. */
+  reach: "open" | "internet-only" | "allow-list";
+  /** Reached in any case. This host's own ports only by exact address and port. */
+  allow: Destination[];
+  rates: Rates;
+}
+
+export interface Destination {
+  /** A host name, an IPv4 address, or an IPv4 network with prefix length. */
+  host: string;
+  /** First and last TCP and UDP port; absent means every port and protocol. */
+  ports?: [number, number];
+}
+
+/** Limits of each guest; absent means none. */
+export interface Rates {
+  /** Megabits a second that it sends. */
+  uploadMbit?: number;
+  /** Megabits a second that it receives. */
+  downloadMbit?: number;
+  /** Packets that it sends. */
+  packetsPerSecond?: number;
+  /** New connections to anything but forge and name servers. */
+  connectionsPerSecond?: number;
+}
+
+/** What guests reach unless the configuration says otherwise. */
+export const DEFAULT_EGRESS: EgressPolicy = { reach: "internet-only", allow: [], rates: {} };
 
 export interface NetworkSettings {
   /** Addresses of the guests as the host sees them, IPv4 with prefix length. */

@@ -1,4 +1,5 @@
 import type { Server } from "node:net";
+import type { EgressPolicy } from "../core/settings.ts";
 
 /** A network place for one guest: a namespace with a tap in it, or what a CNI configuration makes. */
 export interface GuestNetwork {
@@ -20,6 +21,8 @@ export interface GuestNetwork {
 export interface Egress {
   /** Always reachable, whatever the policy: the forge's addresses and ports. */
   allow: { host: string; port: number }[];
+  /** What guests of each pool reach besides, by the pool's name. A pool that is not here has the default policy. */
+  pools?: Readonly<Record<string, EgressPolicy>>;
 }
 
 /** Whether networks can be made here, in one line, with the fix where they cannot. */
@@ -33,11 +36,12 @@ export interface NetworkCheck {
 export interface Network {
   /** Looks without changing anything, for `doctor`. */
   check(): Promise<NetworkCheck>;
-  /** Replaces what all guests may always reach; host names are resolved now and again. */
+  /** Replaces what guests may reach, running ones too; host names are resolved now and again. */
   allow(egress: Egress): Promise<void>;
   /** Makes what all guests share (bridge, rules, pool of namespaces). Repeatable. */
   prepare(signal: AbortSignal): Promise<void>;
-  attach(hex: string, signal: AbortSignal): Promise<GuestNetwork>;
+  /** Gives a guest of a pool its network, under the pool's egress policy from its first packet. */
+  attach(hex: string, pool: string, signal: AbortSignal): Promise<GuestNetwork>;
   /** The network a guest has, also when another process attached it. */
   find(hex: string): Promise<GuestNetwork | undefined>;
   /** Twice is success. */

@@ -9,7 +9,7 @@ import { createImages, type LocalImages } from "../image/store/images.ts";
 import { createRootDisks } from "../image/store/root-disks.ts";
 import { createMetadataPublisher } from "../metadata/publisher.ts";
 import { createEmbeddedNetwork } from "../network/embedded/network.ts";
-import type { Network } from "../network/port.ts";
+import type { Egress, Network } from "../network/port.ts";
 import { createFakeDriver } from "../sandbox/fake/driver.ts";
 import { createNativeDriver } from "../sandbox/native/driver.ts";
 import type { SandboxDriver } from "../sandbox/port.ts";
@@ -62,7 +62,7 @@ export function buildDrivers(deps: BuildDeps): Drivers {
     look: async () => await update?.look(),
     apply: async () => {
       const updated = update?.begin();
-      await network?.allow({ allow: alwaysReachable(deps.settings()) });
+      await network?.allow(egress(deps.settings()));
       await updated;
     },
     close: async (options) => {
@@ -109,6 +109,12 @@ function qemuPools(settings: Settings, disksOf: (sizeMib: number) => RootDisks):
     });
   }
   return pools;
+}
+
+/** What guests may reach. */
+function egress(settings: Settings): Egress {
+  const pools = Object.fromEntries(settings.pools.map((pool) => [pool.name, pool.egress]));
+  return { allow: alwaysReachable(settings), pools };
 }
 
 /** The forges, and the proxies through which guests reach them. */

@@ -2,6 +2,22 @@ import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, unlinkSync, wri
 import * as z from "zod";
 import { ignore, systemCode } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
+import { DEFAULT_EGRESS } from "../../core/settings.ts";
+
+const rate = z.number().positive().exactOptional();
+const port = z.number().int().min(0).max(65_535);
+
+/** As `EgressPolicy`. */
+const Egress = z.object({
+  reach: z.enum(["open", "internet-only", "allow-list"]),
+  allow: z.array(z.object({ host: z.string(), ports: z.tuple([port, port]).exactOptional() })),
+  rates: z.object({
+    uploadMbit: rate,
+    downloadMbit: rate,
+    packetsPerSecond: rate,
+    connectionsPerSecond: rate,
+  }),
+});
 
 /**
  * Which guest holds a slot: one file a slot under the run directory, which is all that is needed to find it again.
@@ -9,21 +25,24 @@ import type { Places } from "../../base/names.ts";
  * Everything here is synchronous: the directory is in memory, a call takes less time than a turn of the event loop, and
  * nothing can come between reading the claims and acting on them.
  */
-export interface Claim {
-  slot: number;
-  hex: string;
-}
-
-const Claim = z.object({ slot: z.number().int().min(0), hex: z.string().regex(/^[0-9a-f]{24}$/) });
+const Claim = z.object({
+  slot: z.number().int().min(0),
+  hex: z.string().regex(/^[0-9a-f]{24}$/),
+  /** The guest's pool, empty where it is not known. */
+  pool: z.string().default(""),
+  /** What the pool's guests reached when this one came; counts while the configuration does not know the pool. */
+  egress: Egress.default(DEFAULT_EGRESS),
+});
+export type Claim = z.output<typeof Claim>;
 
 export const claimDirectory = (places: Places): string => `${places.run}/network`;
 
 /** Records that a guest holds a slot; false where somebody holds it already. */
-export function claim(directory: string, { slot, hex }: Claim): boolean {
-  const temporary = `${directory}/.${slot}.${process.pid}`;
-  writeFileSync(temporary, `${JSON.stringify({ slot, hex })}\n`, { mode: 0o600 });
+export function claim(directory: string, claim: Claim): boolean {
+  const temporary = `${directory}/.${claim.slot}.${process.pid}`;
+  writeFileSync(temporary, `${JSON.stringify(claim)}\n`, { mode: 0o600 });
   try {
-    linkSync(temporary, fileOf(directory, slot));
+    linkSync(temporary, fileOf(directory, claim.slot));
     return true;
   } catch (error) {
     if (systemCode(error) === "EEXIST") return false;

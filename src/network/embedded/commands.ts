@@ -52,7 +52,7 @@ const INSPECT = `for name in "$@"; do
 done`;
 
 /** Sets that packets fill. */
-const DYNAMIC_SET = /^\tset asking \{\n(?:\t\t.*\n)*\t\}\n/m;
+const DYNAMIC_SET = /^\tset (?:asking|rate_\w+) \{\n(?:\t\t.*\n)*?\t\}\n/gm;
 
 export const hostCommands: Commands = {
   async ip(lines) {

@@ -6,6 +6,7 @@ import type { NetworkCheck } from "../port.ts";
 import { refuseClashes } from "./bridge.ts";
 import type { Commands } from "./commands.ts";
 import type { Layout } from "./layout.ts";
+import type { PolicyRules } from "./policy-rules.ts";
 import { hostRules } from "./rules.ts";
 import { formatCidr, slotCount } from "./subnet.ts";
 
@@ -39,13 +40,21 @@ export async function checkHost(commands: Commands, layout: Layout, nameservers:
   }
 }
 
+/** Uses everything that a policy may ask of the kernel. */
+const SAMPLE: PolicyRules = {
+  reach: "internet-only",
+  allow: [{ networks: ["192.0.2.1"], ports: [443, 443] }],
+  rates: { uploadMbit: 1, downloadMbit: 1, packetsPerSecond: 1, connectionsPerSecond: 1 },
+  guests: [],
+};
+
 async function tryRules(commands: Commands, layout: Layout): Promise<void> {
   await commands
-    .nft(hostRules(layout, { endpoints: [], nameservers: [] }), { dryRun: true })
+    .nft(hostRules(layout, { endpoints: [], nameservers: [], policies: [SAMPLE] }), { dryRun: true })
     .catch((cause: unknown) => {
       if (cause instanceof FireteactError && cause.code !== "NETWORK_COMMAND_FAILED") throw cause;
       throw new FireteactError("NETWORK_NO_NFTABLES", "the kernel does not take the rules that keep guests apart", {
-        hint: "nf_tables with the families inet, bridge and netdev is needed (modules nf_tables, nft_ct, nft_nat)",
+        hint: "nf_tables with the families inet, bridge and netdev is needed (modules nf_tables, nft_ct, nft_nat, nft_limit, nft_reject_inet)",
         cause,
       });
     });

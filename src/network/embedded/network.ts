@@ -3,17 +3,18 @@ import type { Clock } from "../../base/clock.ts";
 import { describe, FireteactError } from "../../base/errors.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Places } from "../../base/names.ts";
+import type { EgressPolicy } from "../../core/settings.ts";
 import type { Network } from "../port.ts";
 import { ensureBridge, removeBridge } from "./bridge.ts";
-import { claim, claimDirectory, readClaims, tidy, unclaim } from "./claims.ts";
+import { type Claim, claim, claimDirectory, readClaims, tidy, unclaim } from "./claims.ts";
 import { type Commands, hostCommands } from "./commands.ts";
 import { checkHost, enableForwarding, requireRoot } from "./host.ts";
 import { createHostRules } from "./host-rules.ts";
 import { createLayout, guestNetwork, type Slot, slotOf } from "./layout.ts";
 import { listen, type MetadataListener } from "./listener.ts";
 import { watchRemovals } from "./monitor.ts";
+import type { Resolve } from "./names.ts";
 import { hostNameservers } from "./nameservers.ts";
-import type { Resolve } from "./openings.ts";
 import { createSlotPool } from "./pool.ts";
 import { createSlot, destroySlots, enslave, existingSlots, namespaceSlots } from "./slots.ts";
 import { parseGuestSubnet, slotCount, slotOfAddress } from "./subnet.ts";
@@ -64,24 +65,30 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     watchEvery,
     alongside: lookAround,
   });
-  const holders = new Map<number, string>();
+  const holders = new Map<number, Claim>();
+  /** What slots made ahead are for, as text: the pool of slots tells policies apart by it. */
+  let kinds: string[] = [kindOf(rules.policyOf(""))];
   const releasing = new Map<string, Promise<void>>();
-  const pool = createSlotPool({
+  const slots = createSlotPool({
     capacity: slotCount(subnet),
     ahead,
-    make: async (number) => {
+    kinds: () => kinds,
+    make: async (number, kind) => {
+      await place(number, kind);
       await createSlot(commands, layout, slotOf(layout, number));
       await upkeep.learn(slotOf(layout, number));
       madeAt.set(number, clock.uptime());
     },
+    turn: place,
     onError: (error) => log.warn({ reason: describe(error) }, "no network could be made ahead"),
   });
   const upkeep = createUpkeep({
     commands,
     layout,
     log,
-    held: () => new Map([...holders].filter(([, hex]) => !releasing.has(hex))),
-    ready: () => pool.ready(),
+    held: () =>
+      new Map([...holders].map(([slot, { hex }]) => [slot, hex] as const).filter(([, hex]) => !releasing.has(hex))),
+    ready: () => slots.ready(),
     discard,
     lost: (hex, detail) => {
       log.error({ sandbox: hex, detail }, "a guest's network is gone");
@@ -104,7 +111,15 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       return checkHost(commands, layout, await findNameservers());
     },
 
-    allow: (egress) => rules.allow(egress),
+    async allow(egress) {
+      await rules.allow(egress);
+      const pools = Object.keys(egress.pools ?? {});
+      kinds = [...new Set((pools.length === 0 ? [""] : pools).map((pool) => kindOf(rules.policyOf(pool))))];
+      if (listener === undefined) return;
+      readHolders();
+      await placeHolders();
+      await slots.refill();
+    },
 
     async prepare(signal) {
       requireRoot();
@@ -117,12 +132,14 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       nameservers = await findNameservers();
       if (nameservers.length === 0) log.warn("guests have no name servers: set network.nameservers");
       const began = clock.uptime();
+      readHolders();
+      await placeHolders();
       await rules.start(nameservers);
       lookedAt = began;
       if (await enableForwarding()) log.info("IP forwarding of this host was off and is now on");
       await adoptSlots();
       signal.throwIfAborted();
-      await pool.refill();
+      await slots.refill();
       stopMonitor();
       if (watchEvery !== 0) stopMonitor = watchRemovals(clock, () => void lookAtRules().catch(tell));
     },
@@ -131,21 +148,23 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
       onLost = listener;
     },
 
-    async attach(hex, signal) {
+    async attach(hex, pool, signal) {
       signal.throwIfAborted();
       requireHex(hex);
       requireListener();
       const held = slotHeldBy(hex);
       if (held !== undefined) return guestNetwork(slotOf(layout, held), nameservers);
+      const egress = rules.policyOf(pool);
       for (;;) {
-        const number = await pool.take();
-        if (signal.aborted) pool.putBack(number);
+        const number = await slots.take(kindOf(egress));
+        if (signal.aborted) slots.putBack(number, kindOf(egress));
         signal.throwIfAborted();
         if (!(await isFit(number))) continue;
+        const own: Claim = { slot: number, hex, pool, egress };
         // Lost only to another process of this host; that slot is not ours any more.
-        if (!claim(directory, { slot: number, hex })) continue;
-        holders.set(number, hex);
-        setImmediate(() => void pool.refill());
+        if (!claim(directory, own)) continue;
+        holders.set(number, own);
+        setImmediate(() => void slots.refill());
         return guestNetwork(slotOf(layout, number), nameservers);
       }
     },
@@ -165,7 +184,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
 
     async list() {
       readHolders();
-      return [...new Set(holders.values())];
+      return [...new Set([...holders.values()].map(({ hex }) => hex))];
     },
 
     async serveMetadata(hex, server: Server) {
@@ -180,7 +199,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
 
     async close({ remove }) {
       stopMonitor();
-      const unused = await pool.close();
+      const unused = await slots.close();
       await rules.stop();
       await listener?.close();
       listener = undefined;
@@ -205,7 +224,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     await upkeep.look(inside);
     lookedAt = began;
     if (inside) lookedInsideAt = began;
-    if (pool.ready().length < ahead) await pool.refill();
+    await slots.refill();
   }
 
   async function lookAtRules(): Promise<void> {
@@ -224,7 +243,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     if (isWhole) return true;
     log.warn({ slot: number }, "another program damaged a network that was made ahead: it is made anew");
     await destroySlots(commands, layout, [slotOf(layout, number)]);
-    pool.free(number);
+    free(number);
     return false;
   }
 
@@ -235,9 +254,9 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   }
 
   async function discard(number: number): Promise<void> {
-    if (!pool.withdraw(number)) return;
+    if (!slots.withdraw(number)) return;
     await destroySlots(commands, layout, [slotOf(layout, number)]);
-    pool.free(number);
+    free(number);
   }
 
   async function findNameservers(): Promise<string[]> {
@@ -247,15 +266,15 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   async function release(hex: string): Promise<void> {
     listener?.drop(hex);
     readHolders();
-    const slots = [...holders].filter(([, holder]) => holder === hex).map(([number]) => slotOf(layout, number));
-    await destroySlots(commands, layout, slots);
-    for (const { number } of slots) {
+    const held = [...holders].filter(([, holder]) => holder.hex === hex).map(([number]) => slotOf(layout, number));
+    await destroySlots(commands, layout, held);
+    for (const { number } of held) {
       unclaim(directory, number);
       holders.delete(number);
-      pool.free(number);
+      free(number);
     }
     // Only where slots are made ahead at all: another process may release what it will never replace.
-    if (slots.length > 0 && listener !== undefined) setImmediate(() => void pool.refill());
+    if (held.length > 0 && listener !== undefined) setImmediate(() => void slots.refill());
   }
 
   /** Keeps the slots that guests hold, and removes all others: what a crash left half made or not handed out. */
@@ -279,11 +298,28 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   function readHolders(): void {
     const before = [...holders.keys()];
     holders.clear();
-    for (const { slot, hex } of readClaims(directory)) {
-      holders.set(slot, hex);
-      pool.reserve(slot);
+    for (const found of readClaims(directory)) {
+      holders.set(found.slot, found);
+      slots.reserve(found.slot);
     }
-    for (const number of before) if (!holders.has(number)) pool.free(number);
+    for (const number of before) if (!holders.has(number)) free(number);
+  }
+
+  /** Puts every guest under the policy that its pool has now. */
+  async function placeHolders(): Promise<void> {
+    const all = [...holders.values()];
+    await Promise.all(
+      all.map(({ slot, pool, egress }) => rules.place(slotOf(layout, slot).address, rules.policyOf(pool, egress))),
+    );
+  }
+
+  async function place(number: number, kind: string): Promise<void> {
+    await rules.place(slotOf(layout, number).address, JSON.parse(kind) as EgressPolicy);
+  }
+
+  function free(number: number): void {
+    rules.forget(slotOf(layout, number).address);
+    slots.free(number);
   }
 
   function requireListener(): MetadataListener {
@@ -294,15 +330,17 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
   }
 
   function slotHeldBy(hex: string): number | undefined {
-    for (const [number, holder] of holders) if (holder === hex) return number;
+    for (const [number, holder] of holders) if (holder.hex === hex) return number;
     return undefined;
   }
 
   function guestAt(address: string): string | undefined {
     const number = slotOfAddress(subnet, address);
-    return number === undefined ? undefined : holders.get(number);
+    return number === undefined ? undefined : holders.get(number)?.hex;
   }
 }
+
+const kindOf = (policy: EgressPolicy): string => JSON.stringify(policy);
 
 function requireHex(hex: string): void {
   if (!/^[0-9a-f]{24}$/.test(hex)) throw new TypeError(`"${hex}" is no guest's hex`);

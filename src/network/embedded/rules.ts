@@ -10,22 +10,25 @@ import {
   TAP,
   UPLINK,
 } from "./layout.ts";
-import { formatCidr, slotCount } from "./subnet.ts";
+import { type PolicyRules, policyCalls, policyRules } from "./policy-rules.ts";
+import { formatCidr, isInside, parseCidr, slotCount } from "./subnet.ts";
 
 export interface Endpoint {
   address: string;
   port: number;
 }
 
-/** What guests reach beyond the public internet. */
+/** What guests reach. */
 export interface Openings {
-  /** The forge, wherever it is. */
+  /** The forge, wherever it is: for all guests. */
   endpoints: Endpoint[];
-  /** Name servers, port 53. */
+  /** Name servers, port 53: for all guests. */
   nameservers: string[];
+  /** What else. A guest that is under none of them reaches nothing else. */
+  policies: PolicyRules[];
 }
 
-/** Everything that is not the public internet: guests reach nothing of it that is not opened by name. */
+/** Everything that is not the public internet. */
 const PRIVATE = [
   "0.0.0.0/8",
   "10.0.0.0/8",
@@ -38,6 +41,19 @@ const PRIVATE = [
   "198.18.0.0/15",
   "224.0.0.0/3",
 ];
+
+/** Where clouds tell a machine its own credentials: reached under no policy. IPv6 is dropped as a whole. */
+const METADATA = ["169.254.0.0/16", "100.100.100.200", "168.63.129.16", "192.0.0.192"];
+
+/** Whether the address belongs to the public internet, and is not a cloud's metadata. */
+export function isPublic(address: string): boolean {
+  const parsed = parseCidr(address);
+  if (parsed === undefined) return false;
+  return [...PRIVATE, ...METADATA].every((text) => {
+    const range = parseCidr(text);
+    return range === undefined || !isInside(parsed, range);
+  });
+}
 
 /** How often one guest may connect to the metadata listener, which is the daemon's own. */
 const NEW_CONNECTIONS = "50/second burst 100 packets";
@@ -62,6 +78,7 @@ export function hostRules(layout: Layout, openings: Openings): string {
   const subnet = formatCidr(layout.subnet);
   const endpoints = openings.endpoints.map(({ address, port }) => `${address} . ${port}`);
   const dns = openings.nameservers;
+  const calls = policyCalls(openings.policies);
   return `
 ${replaced("bridge")}
 table bridge ${NFT_TABLE} {
@@ -96,6 +113,12 @@ ${elements(dns)}
     flags interval
 ${elements(PRIVATE)}
   }
+  set metadata {
+    type ipv4_addr
+    flags interval
+${elements(METADATA)}
+  }
+${policyRules(openings.policies)}
   set asking {
     type ipv4_addr
     flags dynamic
@@ -103,19 +126,22 @@ ${elements(PRIVATE)}
     size 65535
   }
   chain opened {
-    meta l4proto tcp ct original ip daddr . ct original proto-dst @open accept
     meta l4proto { tcp, udp } ip daddr @nameservers th dport 53 accept
+    ip daddr @metadata drop
+    meta l4proto tcp ct original ip daddr . ct original proto-dst @open accept
   }
   chain input {
     type filter hook input priority filter; policy accept;
     iifname "${BRIDGE}" jump guest_to_host
   }
   chain guest_to_host {
+    meta nfproto ipv6 drop
     ip saddr != ${subnet} drop
     ct state established,related accept
     ip daddr ${layout.gateway} tcp dport ${layout.metadataPort} update @asking { ip saddr limit rate over ${NEW_CONNECTIONS} } drop
     ip daddr ${layout.gateway} tcp dport ${layout.metadataPort} accept
     jump opened
+${calls.here}
     drop
   }
   chain forward {
@@ -124,14 +150,17 @@ ${elements(PRIVATE)}
     oifname "${BRIDGE}" jump to_guest
   }
   chain from_guest {
+    meta nfproto ipv6 drop
     ip saddr != ${subnet} drop
     oifname "${BRIDGE}" drop
+${calls.up}
     ct state established,related accept
     jump opened
-    ip daddr @private drop
-    meta nfproto ipv6 drop
+${calls.onward}
+    drop
   }
   chain to_guest {
+${calls.down}
     ct state established,related accept
     drop
   }

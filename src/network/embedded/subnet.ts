@@ -37,6 +37,10 @@ export const formatCidr = (subnet: Subnet): string => `${formatAddress(subnet.ba
 export const overlaps = (a: Subnet, b: Subnet): boolean =>
   a.base < b.base + 2 ** (32 - b.prefix) && b.base < a.base + 2 ** (32 - a.prefix);
 
+/** Whether all of `inner` is in `outer`. */
+export const isInside = (inner: Subnet, outer: Subnet): boolean =>
+  inner.prefix >= outer.prefix && overlaps(inner, outer);
+
 /** The bridge's own address: the first of the subnet. */
 export const gatewayAddress = (subnet: Subnet): string => formatAddress(subnet.base + 1);
 

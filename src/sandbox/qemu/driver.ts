@@ -136,7 +136,7 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
     const own = sandboxes.begin(spec);
     try {
       const scratch = await context.step("clone disk", () => cloneDisk(pool.disks, spec.hex, own, signal));
-      const guest = await context.step("attach network", () => network.attach(spec.hex, signal));
+      const guest = await context.step("attach network", () => network.attach(spec.hex, spec.pool, signal));
       sandboxes.update(spec.hex, { uid: guest.owner, address: guest.hostAddress });
       await giveTo(guest.owner, scratch, own);
       await context.step("publish metadata", () => publish(spec.hex, spec.metadata));

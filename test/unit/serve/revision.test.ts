@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
-import type { PoolSettings } from "../../../src/core/settings.ts";
+import { DEFAULT_EGRESS, type PoolSettings } from "../../../src/core/settings.ts";
 import { revisionOf } from "../../../src/serve/revision.ts";
 import { limits, pool } from "../core/build.ts";
 
 const settings = (over: Partial<PoolSettings> = {}): PoolSettings => ({
   ...pool(),
   runnerLabels: ["linux:host"],
+  egress: DEFAULT_EGRESS,
   imagePullPolicy: "IfNotPresent",
   qemu: { accelerator: "auto", diskSizeMib: 1_024 },
   image: "local:default",
@@ -33,6 +34,7 @@ describe("what a pool's runners are made from", () => {
     ["how many there are", { minRunners: 3, maxRunners: 9, minIdle: 1 }],
     ["how long the host waits", { limits: limits({ idle: 1, boot: 1, lifetime: 1 }) }],
     ["where it stands in the file", { order: 7 }],
+    ["what running guests are let to as well", { egress: { ...DEFAULT_EGRESS, reach: "open" } }],
   ])("does not change with %s", (_, over) => {
     expect(revision(over)).toBe(revision());
   });
