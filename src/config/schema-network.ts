@@ -14,7 +14,7 @@ const rates = (more: string) =>
       .min(1)
       .max(100_000)
       .optional()
-      .describe(`New connections a second of a guest, those to the forge not counted.${more}`),
+      .describe(`New TCP connections a second of a guest, those to the forge not counted.${more}`),
   });
 
 const egress = () => z.enum(["open", "internet-only", "allow-list"]);

@@ -167,7 +167,7 @@ export interface Rates {
   downloadMbit?: number;
   /** Packets that it sends. */
   packetsPerSecond?: number;
-  /** New connections to anything but forge and name servers. */
+  /** New TCP connections to anything but forge and name servers. */
   connectionsPerSecond?: number;
 }
 

@@ -16,9 +16,8 @@ export interface Destinations {
   ports?: [number, number];
 }
 
-/** A policer needs room for what TCP sends in one go: this many seconds of its rate, and more than the largest packet. */
-const BURST_SECONDS = 0.25;
-const LEAST_BURST = 256 * 1024;
+/** Beyond what a second brings, which nft always allows in one go: more than the largest packet there is. */
+const BURST_BYTES = 128 * 1024;
 
 /** The set that holds a policy's guests. */
 export const guestSet = (index: number): string => `guests_${index}`;
@@ -94,11 +93,12 @@ function chains(policy: PolicyRules, index: number): string {
     value === undefined ? [] : [line(value)];
   const up = [
     ...optional(rates.uploadMbit, (mbit) => over("upload", "saddr", bytes(mbit))),
-    ...optional(rates.packetsPerSecond, (count) => over("packets", "saddr", packets(count))),
+    ...optional(rates.packetsPerSecond, (count) => over("packets", "saddr", each(count))),
   ];
   const down = optional(rates.downloadMbit, (mbit) => over("download", "daddr", bytes(mbit)));
   const onward = [
-    ...optional(rates.connectionsPerSecond, (count) => over("new", "saddr", packets(count))),
+    // Of UDP every packet counts as new until one comes back.
+    ...optional(rates.connectionsPerSecond, (count) => `meta l4proto tcp ${over("new", "saddr", each(count))}`),
     ...policy.allow.map(accept),
     ...LAST[policy.reach],
   ];
@@ -144,9 +144,6 @@ const limitsUpload = ({ rates }: PolicyRules): boolean =>
   rates.uploadMbit !== undefined || rates.packetsPerSecond !== undefined;
 const limitsDownload = ({ rates }: PolicyRules): boolean => rates.downloadMbit !== undefined;
 
-function bytes(mbit: number): string {
-  const rate = mbit * 125_000;
-  return `${Math.round(rate)} bytes/second burst ${Math.max(LEAST_BURST, Math.round(rate * BURST_SECONDS))} bytes`;
-}
+const bytes = (mbit: number): string => `${Math.round(mbit * 125_000)} bytes/second burst ${BURST_BYTES} bytes`;
 
-const packets = (count: number): string => `${count}/second burst ${Math.max(count, 5)} packets`;
+const each = (count: number): string => `${count}/second`;

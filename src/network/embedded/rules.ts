@@ -127,7 +127,7 @@ ${policyRules(openings.policies)}
   }
   chain opened {
     meta l4proto { tcp, udp } ip daddr @nameservers th dport 53 accept
-    ip daddr @metadata drop
+    ip daddr @metadata reject with icmp type admin-prohibited
     meta l4proto tcp ct original ip daddr . ct original proto-dst @open accept
   }
   chain input {

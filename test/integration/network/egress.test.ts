@@ -33,6 +33,9 @@ const POOLS = {
   closed: CLOSED,
 } satisfies Record<string, EgressPolicy>;
 
+/** For what is expected not to answer at all. */
+const briefly = (guest: Actor, host: string, port: number) => guest.call<Reply>("tcp", host, port, "", 0.4, null);
+
 const REFUSED = { ok: false, error: "[Errno 113] No route to host" };
 const allow = (pools: Record<string, EgressPolicy>): Promise<void> => daemon.call("allow", { allow: [FORGE], pools });
 const guestOf = async (number: number, pool: string): Promise<Actor> =>
@@ -72,19 +75,19 @@ describe("under every policy a guest", () => {
   it.each(METADATA)("does not reach the cloud's metadata at %s", async (address) => {
     expect(await tcp(host, address, 3000)).toMatchObject({ ok: true });
     for (const guest of guests()) {
-      expect(await tcp(guest, address, 3000)).toMatchObject({ ok: false });
+      expect(await briefly(guest, address, 3000)).toMatchObject({ ok: false });
       // At the first of them a guest finds its own, and no other's.
-      expect((await tcp(guest, address, 80)).reply ?? "").not.toContain("hello");
+      expect((await briefly(guest, address, 80)).reply ?? "").not.toContain("hello");
     }
   });
 
   it("does not reach this host, nor other guests", async () => {
     for (const guest of guests()) {
       for (const address of [WORLD.gateway, WORLD.hostPublic, WORLD.hostPrivate]) {
-        expect(await tcp(guest, address, 8082)).toMatchObject({ ok: false });
+        expect(await briefly(guest, address, 8082)).toMatchObject({ ok: false });
       }
       for (const other of ["10.201.0.2", "10.201.0.6"])
-        expect(await tcp(guest, other, 80)).toMatchObject({ ok: false });
+        expect(await briefly(guest, other, 80)).toMatchObject({ ok: false });
     }
   });
 });
@@ -93,13 +96,13 @@ describe("a guest reaches", () => {
   it("the internet and no private network, with internet-only; it is told at once", async () => {
     expect(await tcp(usual, WORLD.internet, 80)).toMatchObject({ ok: true });
     expect(await tcp(usual, WORLD.neighbour, 80)).toEqual(REFUSED);
-    expect(await tcp(usual, WORLD.gateway, HOST_PORT)).toMatchObject({ ok: false });
+    expect(await briefly(usual, WORLD.gateway, HOST_PORT)).toMatchObject({ ok: false });
   });
 
   it("private networks too, with open", async () => {
     expect(await tcp(open, WORLD.internet, 80)).toMatchObject({ ok: true });
     expect(await tcp(open, WORLD.neighbour, 80)).toMatchObject({ ok: true });
-    expect(await tcp(open, WORLD.gateway, HOST_PORT)).toMatchObject({ ok: false });
+    expect(await briefly(open, WORLD.gateway, HOST_PORT)).toMatchObject({ ok: false });
   });
 
   it("what is listed and nothing else, with allow-list", async () => {
@@ -112,7 +115,7 @@ describe("a guest reaches", () => {
 
   it("a port of this host that is listed by its exact address, and not by a network that this host is in", async () => {
     expect(await tcp(closed, WORLD.gateway, HOST_PORT)).toMatchObject({ ok: true });
-    expect(await tcp(closed, WORLD.hostPrivate, HOST_PORT)).toMatchObject({ ok: false });
+    expect(await briefly(closed, WORLD.hostPrivate, HOST_PORT)).toMatchObject({ ok: false });
   });
 
   it("a listed name where it is, and after it moved, before its old address is forgotten", async () => {
@@ -160,21 +163,21 @@ describe("a policy", () => {
 
 describe("a guest's network", () => {
   const limited = { uploadMbit: 2, downloadMbit: 2, connectionsPerSecond: 5 };
-  const bytesIn = (seconds: number): number => 256 * 1024 + seconds * 250_000;
+  const bytesIn = (seconds: number): number => 128 * 1024 + (1 + seconds) * 250_000;
   let slow: Actor;
   beforeAll(async () => {
     await allow({ ...POOLS, slow: { ...DEFAULT_EGRESS, rates: limited } });
     slow = await guestOf(4, "slow");
-    await outside.call("fountain", WORLD.internet, 7000, 1_000);
+    await outside.call("fountain", WORLD.internet, 7000, 1_500);
     await outside.call("sniff", "eth0");
   });
 
   it("has no limit unless one is configured", async () => {
-    expect(await usual.call<{ count: number }>("drink", WORLD.internet, 7000)).toMatchObject({ count: 1_000 });
+    expect(await usual.call<{ count: number }>("drink", WORLD.internet, 7000)).toMatchObject({ count: 1_500 });
   });
 
   it("sends no more than its limit", async () => {
-    const seconds = await slow.call<number>("flood", [WORLD.internet, 7001], 1_000);
+    const seconds = await slow.call<number>("flood", [WORLD.internet, 7001], 1_500);
     const arrived = () => outside.call<number>("seen", "f14e".repeat(300));
     let last = -1;
     await vi.waitFor(async () => {
@@ -184,26 +187,27 @@ describe("a guest's network", () => {
     // What the fountain sent in the test before is not seen: only what comes in is.
     expect(last * LARGE).toBeGreaterThan(100_000);
     expect(last * LARGE).toBeLessThan(bytesIn(seconds) * 1.1 + 50_000);
-    expect(last).toBeLessThan(1_000);
+    expect(last).toBeLessThan(1_500);
   });
 
   it("receives no more than its limit", async () => {
     const { count, seconds } = await slow.call<{ count: number; seconds: number }>("drink", WORLD.internet, 7000);
     expect(count * LARGE).toBeGreaterThan(100_000);
     expect(count * LARGE).toBeLessThan(bytesIn(seconds) * 1.1 + 50_000);
-    expect(count).toBeLessThan(1_000);
+    expect(count).toBeLessThan(1_500);
   });
 
   it("opens no more connections than its limit, those to the forge not counted", async () => {
-    const tries = 12;
+    const tries = 40;
     const start = performance.now();
     let opened = 0;
+    let forge = 0;
     for (let number = 0; number < tries; number++) {
-      const { ok } = await slow.call<Reply>("tcp", WORLD.internet, 80, "", 0.05, null);
-      if (ok) opened++;
-      expect(await tcp(slow, FORGE.host, FORGE.port)).toMatchObject({ ok: true });
+      if ((await slow.call<Reply>("tcp", WORLD.internet, 80, "", 0.05, null)).ok) opened++;
+      if ((await tcp(slow, FORGE.host, FORGE.port)).ok) forge++;
     }
+    expect(forge).toBe(tries);
     expect(opened).toBeGreaterThan(0);
-    expect(opened).toBeLessThanOrEqual(5 + Math.ceil(((performance.now() - start) / 1_000) * 5));
+    expect(opened).toBeLessThanOrEqual(10 + Math.ceil(((performance.now() - start) / 1_000) * 5));
   });
 });

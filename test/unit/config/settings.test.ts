@@ -48,6 +48,7 @@ describe("what nobody set", () => {
         lifetime: 208 * MINUTE,
       },
       image: "i",
+      egress: { reach: "internet-only", allow: [], rates: {} },
       imagePullPolicy: "IfNotPresent",
       qemu: { accelerator: "auto", diskSizeMib: 10_240 },
     });
