@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseDestination } from "../../../src/config/destination.ts";
 import { errorsOf, FORGE, load, POOL } from "./workspace.ts";
@@ -26,7 +26,7 @@ describe("a destination", () => {
 
   it("is a word that can stand in rules, whatever the text was", () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.domain(), fc.stringMatching(/^[0-9a-z.:;{}\/ -]*$/)), (text) => {
+      fc.property(fc.oneof(fc.string(), fc.domain(), fc.stringMatching(/^[0-9a-z.:;{}/ -]*$/)), (text) => {
         expect(parseDestination(text)?.host ?? "none").toMatch(/^[0-9a-z._/-]+$/);
       }),
     );
