@@ -1,14 +1,11 @@
 import type { Draft } from "./draft.ts";
-import { isLive, jobOf } from "./runner.ts";
+import { jobOf, mayAct } from "./runner.ts";
 import { retryKey, type Step } from "./steps.ts";
 import type { Survey } from "./survey.ts";
 import type { EndReason, Runner } from "./types.ts";
 
 /** A forge that could not be told so many times will not be told at all. */
 export const TELL_TRIES = 4;
-
-/** Why a job whose runner's registration went too early cannot be ended. */
-export const DELETED_FIRST = "its registration was deleted before the job was known";
 
 /** Ends that came from the forge, or that it was told of by the engine. */
 const KNOWN_TO_THE_FORGE: ReadonlySet<EndReason> = new Set(["finished", "cancelled-by-forge"]);
@@ -22,9 +19,9 @@ export function settleJob(runner: Runner, survey: Survey, draft: Draft): boolean
   const leave = (detail: string) => draft.take({ kind: "leave-job", runner: runner.id, detail });
   if (survey.view(runner.target) === undefined) leave("the configuration names its forge no more");
   // As long as the sandbox lives its engine may tell the forge itself, and knows more than we do.
-  else if (isLive(runner) && runner.sandbox.phase !== "exited") return false;
+  else if (mayAct(runner)) return false;
   else if (jobOf(runner)?.taskId === undefined) leave("its number in the forge is not known");
-  else if (runner.registration.phase === "gone") leave(DELETED_FIRST);
+  else if (runner.registration.phase === "gone") leave("its registration was gone before the job was known");
   else if (survey.isTrusted(runner.target)) tell(runner, draft, leave);
   return false;
 }
@@ -38,8 +35,7 @@ function endedUnderJob(runner: Runner, survey: Survey): boolean {
 }
 
 function tell(runner: Runner, draft: Draft, leave: (detail: string) => void): void {
-  const deletion = draft.memory.retries[retryKey({ kind: "deregister", runner: runner.id })];
-  const step: Step = { kind: "fail-job", runner: runner.id, ...(deletion === undefined ? {} : { deleting: true }) };
+  const step: Step = { kind: "fail-job", runner: runner.id };
   const tried = draft.memory.retries[retryKey(step)];
   if (tried !== undefined && tried.failures >= TELL_TRIES) leave(tried.error);
   else draft.take(step);

@@ -8,6 +8,10 @@ export const FINISH_GRACE = 2 * 60_000;
 /** How long an agent has for telling a process that takes its sandbox over what happened meanwhile. */
 const NEWS = 10_000;
 
+/** How long the agent of an engine that is late has for its answer whether that has taken a job just now. */
+export const ANSWER = 10_000;
+const LATE = "the engine did not begin to ask for jobs";
+
 interface Limit {
   reason: EndReason;
   /** Uptime at which it is reached. */
@@ -19,15 +23,17 @@ interface Limit {
 export function reachedLimit(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
   for (const limit of limitsOf(runner, survey.holdsJob(runner))) {
     if (limit.reason === "boot-timeout" && runner.mute === true && !isToldSince(limit.at, runner, survey)) continue;
-    const detail = runner.trouble === undefined ? limit.detail : `${limit.detail}: ${runner.trouble}`;
-    if (limit.at <= draft.now) return { reason: limit.reason, detail };
+    if (limit.at <= draft.now) return { reason: limit.reason, detail: withTrouble(runner, limit.detail) };
     draft.wake(limit.at);
   }
   return undefined;
 }
 
+const withTrouble = ({ trouble }: Runner, detail: string): string =>
+  trouble === undefined ? detail : `${detail}: ${trouble}`;
+
 function limitsOf(runner: Runner, holdsJob: boolean): Limit[] {
-  const { agent, limits, sandbox } = runner;
+  const { agent, limits, removal, sandbox } = runner;
   const found: Limit[] = [];
   const adopted = runner.adopted?.since ?? Number.NEGATIVE_INFINITY;
   const add = (reason: EndReason, since: number, limit: number, what: string) =>
@@ -48,8 +54,10 @@ function limitsOf(runner: Runner, holdsJob: boolean): Limit[] {
       add("boot-timeout", anew(sandbox.since), limits.boot, "the sandbox did not report");
     }
     const waits = waitsForEngine(runner);
-    if (waits !== undefined)
-      add("ready-timeout", anew(waits), limits.ready, "the engine did not begin to ask for jobs");
+    if (waits !== undefined) add("ready-timeout", anew(waits) + ANSWER, limits.ready, LATE);
+    if (removal?.reason === "ready-timeout" && agent.phase === "draining") {
+      found.push({ reason: removal.reason, at: anew(removal.since) + ANSWER, detail: removal.detail });
+    }
   }
   if (agent.phase === "busy") add("job-timeout", agent.since, limits.job, "the job did not end");
   else if (agent.phase === "finished") {
@@ -75,6 +83,19 @@ export function isTooOld(runner: Runner, draft: Draft): boolean {
   const end = runner.since + runner.limits.lifetime;
   draft.wake(end);
   return end <= draft.now;
+}
+
+/**
+ * Why a runner whose engine should have begun to ask for jobs is to be removed. It is asked to stop rather than ended: it
+ * may be beginning just now, and have got a job with its first question.
+ */
+export function lateStart(runner: Runner, survey: Survey, draft: Draft): Cause | undefined {
+  const since = runner.sandbox.phase === "running" && !survey.holdsJob(runner) ? waitsForEngine(runner) : undefined;
+  if (since === undefined) return undefined;
+  const end = Math.max(since, runner.adopted?.since ?? since) + runner.limits.ready;
+  draft.wake(end);
+  const detail = withTrouble(runner, `${LATE} within ${inWords(runner.limits.ready)}`);
+  return end <= draft.now ? { reason: "ready-timeout", detail } : undefined;
 }
 
 /**

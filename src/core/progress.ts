@@ -1,8 +1,8 @@
 import { type Draft, end, remove } from "./draft.ts";
 import { settleJob } from "./job-end.ts";
-import { inWords, isTooOld } from "./limits.ts";
+import { inWords, isTooOld, lateStart } from "./limits.ts";
 import { STALE_READS } from "./plan-types.ts";
-import { isBornRegistered, isLive } from "./runner.ts";
+import { isBornRegistered, isLive, mayAct } from "./runner.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
 import type { Runner } from "./types.ts";
 import { isConfirmed, keepSuspicion, mayStillRun, verdict } from "./verdict.ts";
@@ -28,10 +28,16 @@ export function settle(runner: Runner, survey: Survey, draft: Draft): void {
     else remove(draft, runner, runner.removal);
   } else if (isTooOld(runner, draft) && !survey.holdsJob(runner)) {
     remove(draft, runner, { reason: "lifetime", detail: `it is older than ${inWords(runner.limits.lifetime)}` });
+  } else {
+    const late = lateStart(runner, survey, draft);
+    if (late !== undefined) remove(draft, runner, late);
   }
 }
 
-/** Sandbox and registration go independently of each other, unless a job needs a last word; when both are gone the record is closed. */
+/**
+ * The sandbox goes first: as long as an engine in it may ask for a job, its registration stays, since a job that came
+ * meanwhile can be ended with it only. When both are gone the record is closed.
+ */
 function windDown(runner: Runner, survey: Survey, draft: Draft): void {
   const { sandbox, registration } = runner;
   const sandboxGone = sandbox.phase === "gone" || (sandbox.phase === "none" && draft.isFree(runner, "host"));
@@ -40,12 +46,17 @@ function windDown(runner: Runner, survey: Survey, draft: Draft): void {
   const unregistered = registration.phase === "none" && draft.isFree(runner, "forge");
   const rowGone = registration.phase === "gone" || unregistered || outOfReach;
   if (isLive(runner)) draft.take({ kind: "destroy", runner: runner.id });
-  if (!settleJob(runner, survey, draft)) return;
+  if (!settleJob(runner, survey, draft) || mayTakeJob(runner)) return;
   // A forge in trouble is left alone; the row waits for it, and holds nothing of the host.
   if ((registration.phase === "pending" || registration.phase === "active") && survey.isTrusted(runner.target)) {
     draft.take({ kind: "deregister", runner: runner.id });
   }
   if (sandboxGone && rowGone) draft.take({ kind: "close", runner: runner.id });
+}
+
+/** Whether an engine may still ask for a job in the runner's name, or take one unheard. */
+function mayTakeJob(runner: Runner): boolean {
+  return mayAct(runner) && runner.agent.phase !== "drained" && runner.agent.phase !== "finished";
 }
 
 function askAgain(runner: Runner, draft: Draft): void {

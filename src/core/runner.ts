@@ -251,6 +251,11 @@ export function isLive(runner: Runner): boolean {
   return runner.sandbox.phase !== "gone" && !(runner.sandbox.phase === "none" && runner.ending !== undefined);
 }
 
+/** Whether something in the runner's sandbox runs, or may. */
+export function mayAct(runner: Runner): boolean {
+  return isLive(runner) && runner.sandbox.phase !== "exited";
+}
+
 export function reached(runner: Runner, phase: Phase): boolean {
   return runner.timeline[phase] !== undefined;
 }

@@ -23,11 +23,8 @@ export type Step =
   | { kind: "keep"; runner: string }
   /** Remove the sandbox with everything it wrote. */
   | { kind: "destroy"; runner: string }
-  /**
-   * Tell the forge that the job which the runner ended under failed, and why. `deleting`: its registration was being
-   * deleted when the job became known, and may be gone for that.
-   */
-  | { kind: "fail-job"; runner: string; deleting?: true }
+  /** Tell the forge that the job which the runner ended under failed, and why. */
+  | { kind: "fail-job"; runner: string }
   /** Record that the forge cannot be told so, and why. Changes nothing outside. */
   | { kind: "leave-job"; runner: string; detail: string }
   /** Delete the registration from the forge. */

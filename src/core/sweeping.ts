@@ -16,11 +16,14 @@ export function sweep(survey: Survey, draft: Draft): void {
     if (known.has(hex) || (working.has(hex) && state !== "exited") || !forgesAnswer) continue;
     if (isConfirmed(`${hex} sandbox`, strays.read, survey, draft)) draft.take({ kind: "sweep-sandbox", driver, hex });
   }
+  // As with known runners: the sandbox first.
+  const running = new Set(strays.sandboxes.filter(({ state }) => state !== "exited").map(({ hex }) => hex));
   const kept = knownRows(survey);
   for (const row of strays.rows) {
     const view = survey.view(row.target);
     if (view === undefined || !survey.isTrusted(row.target)) continue;
-    if (kept.has(keyOf(row)) || kept.has(row.name) || working.has(hexOf(row.name))) continue;
+    if (kept.has(keyOf(row)) || kept.has(row.name)) continue;
+    if (working.has(hexOf(row.name)) || running.has(hexOf(row.name))) continue;
     if (isConfirmed(`${row.target}#${row.row} row`, view.rowsRead, survey, draft)) {
       draft.take({ kind: "sweep-row", target: row.target, row: row.row, name: row.name });
     }

@@ -1,4 +1,3 @@
-import { DELETED_FIRST } from "../../core/job-end.ts";
 import { jobOf } from "../../core/runner.ts";
 import type { JobOutcome, Runner } from "../../core/types.ts";
 import type { Executor } from "./context.ts";
@@ -21,11 +20,9 @@ export const failJob: Executor<"fail-job"> = async (step, deps, context) => {
   if (secrets === undefined) return settled({ state: "left", detail: "the runner's credentials are lost" });
   const lines = ["", `::error::${reasonOf(runner)}`];
   const target = deps.target(runner.target);
-  const outcome = await context.step("fail the task", () =>
-    target.failTask({ ...secrets, taskId, lines }, context.signal),
+  return settled(
+    await context.step("fail the task", () => target.failTask({ ...secrets, taskId, lines }, context.signal)),
   );
-  const forgotten = outcome.state === "over" && outcome.result === undefined;
-  return settled(forgotten && step.deleting === true ? { state: "left", detail: DELETED_FIRST } : outcome);
 };
 
 /** For the people who read the job's log: one line. */

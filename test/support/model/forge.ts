@@ -54,9 +54,17 @@ export type ModelForge = ReturnType<typeof createModelForge>;
 
 /**
  * Jobs and runner rows of one forge, asked through a network that may fail. Jobs that are over are forgotten.
- * @param onFail told of every job that the orchestrator ends as failed
  */
-export function createModelForge(clock: ModelClock, random: Random, kind: ForgeKind, onFail: (job: ModelJob) => void) {
+export function createModelForge(options: {
+  clock: ModelClock;
+  random: Random;
+  kind: ForgeKind;
+  /** Told of every job that the orchestrator ends as failed. */
+  onFail: (job: ModelJob) => void;
+  /** Told of every row that the orchestrator deletes. */
+  onDelete: (row: ModelRow) => void;
+}) {
+  const { clock, random, kind, onFail } = options;
   const jobs = new Map<number, ModelJob>();
   const rows = new Map<number, ModelRow>();
   const faults: ForgeFaults = { ...NO_FORGE_FAULTS };
@@ -128,9 +136,11 @@ export function createModelForge(clock: ModelClock, random: Random, kind: ForgeK
       }),
     deleteRunner: (row, signal) =>
       ask(signal, () => {
-        const job = rows.get(row)?.job;
+        const known = rows.get(row);
+        if (known === undefined) return;
+        options.onDelete(known);
         rows.delete(row);
-        if (job !== undefined) abandon(job);
+        if (known.job !== undefined) abandon(known.job);
       }),
     registrationToken: () => Promise.reject(new Error("only images of the original ask for it")),
     disableRunner: (_, signal) => ask(signal, () => undefined),

@@ -21,6 +21,8 @@ export interface Guest {
   attach(stream: Duplex): void;
   /** The job that it works on and that the forge still wants from it. */
   job(): ModelJob | undefined;
+  /** Whether its engine asks for a job, or will, and nobody knows better. */
+  mayTakeJob(): boolean;
 }
 
 /** Between two asks for a job, or for what the forge says of a running one, milliseconds. */
@@ -43,6 +45,7 @@ export function createGuest(options: {
   let engine = false;
   let draining = false;
   let told = false;
+  let ended = false;
   let current: ModelJob | undefined;
 
   const channel: AgentChannel = createAgentChannel({
@@ -90,6 +93,7 @@ export function createGuest(options: {
     if (forge.faults.down || fate.deaf) return again();
     const job = forge.fetch(token);
     if (job === "gone") {
+      ended = true;
       channel.report({ kind: "engine-exited", code: 1 });
       return;
     }
@@ -115,6 +119,7 @@ export function createGuest(options: {
 
   const finished = (result: "success" | "cancelled") => {
     current = undefined;
+    ended = true;
     channel.report({ kind: "job-finished", result });
     channel.report({ kind: "engine-exited", code: 0 });
     void channel.flush(LAST_WORDS).then(() => {
@@ -150,6 +155,7 @@ export function createGuest(options: {
       else channel.attach(stream);
     },
     job: () => current,
+    mayTakeJob: () => !over && !told && !ended && (engine || tokenIn(options.document()) !== undefined),
   };
 }
 

@@ -6,9 +6,14 @@ import type { ModelHost } from "./host.ts";
 
 /** For these a runner is ended although the forge still wants its job. */
 const STRONGER_THAN_A_JOB: ReadonlySet<EndReason> = new Set(["job-timeout", "forced"]);
+/** And for these although it may just have taken one, of which nobody has heard. */
+const STRONGER_THAN_A_START: ReadonlySet<EndReason> = new Set(["boot-timeout", "ready-timeout"]);
 
 export function mayEndUnder(runner: Runner | undefined): boolean {
-  return runner?.ending !== undefined && STRONGER_THAN_A_JOB.has(runner.ending.reason);
+  if (runner?.ending === undefined) return false;
+  const { reason, since } = runner.ending;
+  const isBusyBefore = runner.agent.phase === "busy" && runner.agent.since < since;
+  return STRONGER_THAN_A_JOB.has(reason) || (STRONGER_THAN_A_START.has(reason) && !isBusyBefore);
 }
 
 /** What must hold at every moment, whatever goes wrong. */

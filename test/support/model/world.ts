@@ -35,9 +35,22 @@ export function createModelWorld(options: ModelOptions) {
   const random = createRandom(options.seed);
   const directory = mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "fireteact-"));
   const storePath = join(directory, "state.db");
-  const forge = createModelForge(clock, random, options.kind, (job) => {
-    const worker = [...host.sandboxes.values()].find(({ guest }) => guest.job() === job);
-    if (worker !== undefined) onKill(worker, job);
+  const forge = createModelForge({
+    clock,
+    random,
+    kind: options.kind,
+    onFail: (job) => {
+      const worker = [...host.sandboxes.values()].find(({ guest }) => guest.job() === job);
+      if (worker !== undefined) onKill(worker, job);
+    },
+    onDelete: ({ row, name }) => {
+      const sandbox = host.sandboxes.get(name.slice(-24));
+      if (sandbox?.state !== "running" || !sandbox.guest.mayTakeJob()) return;
+      const runner = process?.records.byHex(sandbox.spec.hex);
+      broken.push(
+        `row ${row} was deleted while ${name} may take a job: ${JSON.stringify(runner?.ending ?? "no record")}`,
+      );
+    },
   });
   const fates: GuestFate[] = [];
   const broken: string[] = [];

@@ -1,5 +1,4 @@
 import { hearsay } from "../../../src/core/hearsay.ts";
-import { DELETED_FIRST } from "../../../src/core/job-end.ts";
 import { covers } from "../../../src/core/match.ts";
 import { plan, recordFailure, recordRetry, recordSuccess } from "../../../src/core/plan.ts";
 import { emptyMemory, type Mode, type PlanOutput, type StraySandbox } from "../../../src/core/plan-types.ts";
@@ -35,6 +34,8 @@ export function createWorld(options: WorldOptions) {
   let straysRead = 0;
   /** A guest with a job was destroyed for this reason. */
   const killed: Runner[] = [];
+  /** Runners whose row was deleted while a job could come to them. */
+  const exposed: Runner[] = [];
   /** Names of the rows whose jobs the forge's own timer ended: nobody told it anything. */
   const expired: string[] = [];
   const names = new Map<number, string>();
@@ -54,6 +55,7 @@ export function createWorld(options: WorldOptions) {
     records,
     closed,
     killed,
+    exposed,
     expired,
     inFlight,
     view,
@@ -272,13 +274,13 @@ export function createWorld(options: WorldOptions) {
           ({ state, row }) => state === "running" && registration.phase === "active" && row === registration.row,
         );
         if (found?.row === undefined || !rows.has(found.row)) {
-          const outcome: JobOutcome = step.deleting ? { state: "left", detail: DELETED_FIRST } : { state: "over" };
-          return [{ kind: "job-settled", outcome }];
+          return [{ kind: "job-settled", outcome: { state: "over" } }];
         }
         endJob(found.row);
         return [{ kind: "job-settled", outcome: { state: "failed" } }];
       }
       case "deregister":
+        if (guest !== undefined && mayTakeJob(guest)) exposed.push(runner);
         for (const { row, name } of rows.values()) if (name === runner.name) rows.delete(row);
         return [{ kind: "row-gone" }];
       case "boot":
@@ -319,6 +321,11 @@ export function createWorld(options: WorldOptions) {
       case "close":
         return [];
     }
+  }
+
+  /** Whether a job may come to it that nobody has heard of yet. */
+  function mayTakeJob({ phase, hasCredentials }: Guest): boolean {
+    return hasCredentials && phase !== "busy" && phase !== "drained" && phase !== "exited";
   }
 
   /** With its end the forge deletes the row. */

@@ -130,13 +130,6 @@ describe("a job whose runner ended under it", () => {
     });
   });
 
-  it("is told with the remark that its registration may be gone, where its deletion was tried before", () => {
-    const tried = { failures: 1, since: NOW - 1, until: NOW, error: "no answer" };
-    const memory = { ...input().memory, retries: { [`${fresh(1).id}:forge:deregister`]: tried } };
-    const { steps: taken } = planned({ runners: [lost("sandbox-exited", gone)], memory });
-    expect(taken).toEqual([{ kind: "fail-job", runner: fresh(1).id, deleting: true }]);
-  });
-
   it("is settled once", () => {
     const told = after(busy(1), [{ kind: "job-settled", outcome: { state: "failed" } }]);
     expect(after(told, [{ kind: "job-settled", outcome: { state: "left", detail: "late" } }])).toBe(told);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { ANSWER } from "../../../src/core/limits.ts";
 import type { RunnerEvent } from "../../../src/core/runner.ts";
 import type { Runner } from "../../../src/core/types.ts";
 import {
@@ -31,6 +32,7 @@ const short = limits({
 });
 const own = { limits: short, since: NOW };
 const given: RunnerEvent[] = [{ kind: "agent-up" }, { kind: "credentials-given" }];
+const asked: RunnerEvent = { kind: "draining", reason: "ready-timeout", detail: "it is late" };
 const exit = { code: 0, signal: null, at: 0 };
 
 interface Row {
@@ -52,7 +54,7 @@ const ROWS: Row[] = [
     what: "ready: the credentials are never fetched",
     runner: after(booting(1, own), given),
     at: short.ready,
-    step: "end 1 ready-timeout",
+    step: "drain 1 ready-timeout",
   },
   {
     what: "boot: begun anew for a sandbox that was taken over",
@@ -64,7 +66,7 @@ const ROWS: Row[] = [
     what: "ready: begun anew where nobody handed out credentials for a while",
     runner: after(after(booting(1, own), given), [{ kind: "adopted" }], NOW + MINUTE),
     at: MINUTE + short.ready,
-    step: "end 1 ready-timeout",
+    step: "drain 1 ready-timeout",
   },
   {
     what: "job: it may have ended, and its agent is about to say so",
@@ -88,13 +90,13 @@ const ROWS: Row[] = [
     what: "ready: the engine never listens, whoever knows the credentials that it was given",
     runner: after(after(booting(1, { ...own, secretLost: true }), given), [{ kind: "engine-starting" }]),
     at: short.ready,
-    step: "end 1 ready-timeout",
+    step: "drain 1 ready-timeout",
   },
   {
     what: "ready: the engine never listens",
     runner: after(after(booting(1, own), given), [{ kind: "engine-starting" }], NOW + SECOND),
     at: SECOND + short.ready,
-    step: "end 1 ready-timeout",
+    step: "drain 1 ready-timeout",
   },
   {
     what: "ready: the credentials were there long before the agent",
@@ -104,12 +106,30 @@ const ROWS: Row[] = [
       NOW + MINUTE,
     ),
     at: MINUTE + short.ready,
-    step: "end 1 ready-timeout",
+    step: "drain 1 ready-timeout",
   },
   {
     what: "ready: the credentials cannot be handed over",
     runner: after(booting(1, own), [{ kind: "agent-up" }]),
     at: short.ready,
+    step: "end 1 ready-timeout",
+  },
+  {
+    what: "ready: it cannot be asked whether it has got a job",
+    runner: after(booting(1, own), given),
+    at: short.ready + ANSWER,
+    step: "end 1 ready-timeout",
+  },
+  {
+    what: "ready: it does not answer whether it has got a job",
+    runner: after(booting(1, own), [...given, asked]),
+    at: ANSWER,
+    step: "end 1 ready-timeout",
+  },
+  {
+    what: "ready: asked by a process that died, it is heard out",
+    runner: after(after(booting(1, own), [...given, asked]), [{ kind: "adopted" }], NOW + MINUTE),
+    at: MINUTE + ANSWER,
     step: "end 1 ready-timeout",
   },
   { what: "idle: no job for a listening runner", runner: ready(1, own), at: short.idle, step: "drain 1 idle-timeout" },
@@ -167,6 +187,20 @@ describe("limits", () => {
     const quiet = after(booting(1, own), [{ kind: "agent-up" }, { kind: "credentials-given" }]);
     const output = planned({ runners: [quiet], jobs: [running(7, 1)], now: NOW + short.ready });
     expect(shown(output.steps)).toEqual([]);
+  });
+
+  it("keeps a late runner that has just got a job", () => {
+    const lucky = after(booting(1, own), [...given, asked, { kind: "assigned", job: {} }]);
+    expect(shown(at(lucky, NOW + ANSWER).steps)).toContain("keep 1");
+    const unheard = after(booting(1, own), [...given, asked]);
+    const output = planned({ runners: [unheard], jobs: [running(7, 1)], now: NOW + ANSWER });
+    expect(shown(output.steps).filter((step) => step.startsWith("end"))).toEqual([]);
+  });
+
+  it("makes the pool wait after a late runner that had no job", () => {
+    const output = at(after(booting(1, own), [...given, asked, { kind: "drained" }]), NOW);
+    expect(shown(output.steps)).toEqual(["end 1 ready-timeout"]);
+    expect(output.memory.pools["a"]).toMatchObject({ failures: 1 });
   });
 
   it("does not drain a runner past its lifetime that the forge says has a job", () => {

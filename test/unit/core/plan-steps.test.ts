@@ -194,14 +194,36 @@ describe("winding down", () => {
       expected: ["close 1"],
     },
     {
-      what: "sandbox and registration go at the same time",
+      what: "the sandbox goes first: its engine may take a job until then",
       given: { runners: [ending(ready(1))] },
+      expected: ["destroy 1"],
+    },
+    {
+      what: "also one whose engine starts only now",
+      given: { runners: [ending(after(booting(1), [{ kind: "agent-up" }, { kind: "credentials-given" }]))] },
+      expected: ["destroy 1"],
+    },
+    {
+      what: "with the agent's word that it takes no job any more, both go at once",
+      given: { runners: [ending(after(ready(1), [{ kind: "drained" }]))] },
+      expected: ["destroy 1", "deregister 1"],
+    },
+    {
+      what: "with the engine's end too",
+      given: { runners: [ending(after(ready(1), [{ kind: "engine-exited", code: 1 }]))] },
+      expected: ["destroy 1", "deregister 1"],
+    },
+    {
+      what: "and with the sandbox's",
+      given: { runners: [ending(after(ready(1), [{ kind: "sandbox-exited", exit }]))] },
       expected: ["destroy 1", "deregister 1"],
     },
     {
       what: "a registration whose answer was lost is looked for",
-      given: { runners: [ending(after(fresh(1), [{ kind: "register-asked" }, { kind: "booted" }]))] },
-      expected: ["destroy 1", "deregister 1"],
+      given: {
+        runners: [ending(after(fresh(1), [{ kind: "register-asked" }, { kind: "booted" }, { kind: "sandbox-gone" }]))],
+      },
+      expected: ["deregister 1"],
     },
     {
       what: "what is under way is waited for",
@@ -246,7 +268,7 @@ describe("winding down", () => {
     },
     {
       what: "its pool is no more: it winds down all the same",
-      given: { runners: [ending(ready(1, { pool: "old" }))] },
+      given: { runners: [ending(after(ready(1, { pool: "old" }), [{ kind: "drained" }]))] },
       expected: ["destroy 1", "deregister 1"],
     },
     {
@@ -255,12 +277,12 @@ describe("winding down", () => {
         forges: { [T]: forge({ jobs: [job(1, { handle: "h1" })], bindsJobs: true }) },
         runners: [ending(ready(1, { handle: "h1" })), warm(2)],
       },
-      expected: ["destroy 1", "deregister 1"],
+      expected: ["destroy 1"],
     },
     {
       what: "in drain mode it goes on",
-      given: { mode: "drain", runners: [ending(ready(1))] },
-      expected: ["destroy 1", "deregister 1"],
+      given: { mode: "drain", runners: [ending(ready(1)), ending(after(ready(2), [{ kind: "sandbox-gone" }]))] },
+      expected: ["destroy 1", "deregister 2"],
     },
     {
       what: "in detach mode nothing is touched",
@@ -272,7 +294,7 @@ describe("winding down", () => {
   });
 
   it("tries what failed again when its wait is over, and wakes for it", () => {
-    const runner = ending(ready(1));
+    const runner = ending(after(ready(1), [{ kind: "drained" }]));
     const until = NOW + 20 * SECOND;
     const retries = { [`${runner.id}:host:destroy`]: { failures: 3, since: NOW, until, error: "device is busy" } };
     const memory = { ...input().memory, retries };
@@ -284,7 +306,7 @@ describe("winding down", () => {
   });
 
   it("is not held up by a failed step of another kind in the same lane", () => {
-    const runner = ending(ready(1));
+    const runner = ending(after(ready(1), [{ kind: "drained" }]));
     const retries = { [`${runner.id}:host:drain`]: { failures: 1, since: NOW, until: NOW + 1, error: "no channel" } };
     expect(steps({ runners: [runner], memory: { ...input().memory, retries } })).toEqual(["destroy 1", "deregister 1"]);
   });

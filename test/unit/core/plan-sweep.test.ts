@@ -111,6 +111,24 @@ describe("what no record knows", () => {
       expected: [],
     },
     {
+      what: "a row stays while a sandbox of its name runs, whose engine may take a job",
+      given: {
+        strays: { ...strays(1), rows: [row(9)] },
+        forges: rowsRead(6),
+        memory: suspecting(`${T}#9 row`, 5),
+      },
+      expected: [],
+    },
+    {
+      what: "a row goes beside a sandbox of its name that ended",
+      given: {
+        strays: { ...strays(1, "exited"), rows: [row(9)] },
+        forges: rowsRead(6),
+        memory: suspecting(`${T}#9 row`, 5),
+      },
+      expected: ["sweep-row 9"],
+    },
+    {
       what: "a row stays while its forge is in trouble",
       given: { strays: strayRow, forges: frozen({ rows: [row(9)], rowsRead: 6 }), memory: suspecting(`${T}#9 row`, 5) },
       expected: [],

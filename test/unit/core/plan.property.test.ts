@@ -211,6 +211,7 @@ function checked(world: World, mode: "run" | "drain" = "run"): PlanOutput {
     expect(live.length, "never above the maximum").toBeLessThanOrEqual(pool.maxRunners);
   }
   expect(world.killed.length).toBe(killedBefore);
+  expect(world.exposed, "the row of an engine that may take a job stays").toEqual([]);
   for (const runner of world.killed) expect(mayKill(runner), JSON.stringify(runner.ending)).toBe(true);
 
   const handles = [...world.records.values()]

@@ -1,22 +1,25 @@
 import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import type { PoolView } from "../../../src/core/plan-types.ts";
+import type { Limits } from "../../../src/core/types.ts";
 import { type Act, act, perform } from "../../support/model/acts.ts";
 import type { ForgeKind } from "../../support/model/forge.ts";
 import { comeToRest } from "../../support/model/rest.ts";
 import { createModelWorld } from "../../support/model/world.ts";
-import { limits, MINUTE, poolView } from "../core/build.ts";
+import { limits, MINUTE, poolView, SECOND } from "../core/build.ts";
 
 const short = limits({ job: 20 * MINUTE, lifetime: 60 * MINUTE, idle: 3 * MINUTE });
-const poolsAt = ({ listsQueue }: ForgeKind): PoolView[] => [
-  poolView({ name: "a", labels: ["linux"], maxRunners: 3, minRunners: listsQueue ? 0 : 1, limits: short }),
+/** Every other guest reaches one of these just as its engine begins to ask for jobs. */
+const hasty = { ...short, boot: 6 * SECOND, ready: SECOND };
+const poolsAt = ({ listsQueue }: ForgeKind, times: Limits): PoolView[] => [
+  poolView({ name: "a", labels: ["linux"], maxRunners: 3, minRunners: listsQueue ? 0 : 1, limits: times }),
   poolView({
     name: "b",
     order: 1,
     labels: ["linux", "big"],
     maxRunners: 2,
     minIdle: listsQueue ? 0 : 1,
-    limits: short,
+    limits: times,
   }),
 ];
 const kinds = fc.constantFrom(
@@ -24,14 +27,22 @@ const kinds = fc.constantFrom(
   { bindsJobs: true, listsQueue: true },
   { bindsJobs: false, listsQueue: false },
 );
+const acts = fc.array(act, { maxLength: 40, size: "max" });
 const RUNS = Number(process.env["MODEL_RUNS"] ?? 40);
 
 describe("the orchestrator between a forge and a host that do what they like", () => {
   it("keeps its promises at every moment, and comes to rest when all is well", async () => {
-    await fc.assert(fc.asyncProperty(kinds, fc.nat(), fc.array(act, { maxLength: 40, size: "max" }), live), {
-      numRuns: RUNS,
-      ...replay(),
-    });
+    await fc.assert(
+      fc.asyncProperty(kinds, fc.nat(), acts, (...world) => live(short, ...world)),
+      { numRuns: RUNS, ...replay() },
+    );
+  }, 300_000);
+
+  it("keeps them with limits that end engines which are about to take a job", async () => {
+    await fc.assert(
+      fc.asyncProperty(kinds, fc.nat(), acts, (...world) => live(hasty, ...world)),
+      { numRuns: RUNS, ...replay() },
+    );
   }, 300_000);
 });
 
@@ -41,8 +52,9 @@ function replay(): { seed?: number; path?: string } {
   return { ...(seed === undefined ? {} : { seed: Number(seed) }), ...(path === undefined ? {} : { path }) };
 }
 
-async function live(kind: ForgeKind, seed: number, acts: Act[]): Promise<void> {
-  const world = createModelWorld({ seed, kind, pools: poolsAt(kind), capacity: { memoryMib: 4 * 512, vcpus: 100 } });
+async function live(times: Limits, kind: ForgeKind, seed: number, acts: Act[]): Promise<void> {
+  const pools = poolsAt(kind, times);
+  const world = createModelWorld({ seed, kind, pools, capacity: { memoryMib: 4 * 512, vcpus: 100 } });
   try {
     await world.start();
     for (const each of acts) await perform(world, each);
