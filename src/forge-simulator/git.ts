@@ -4,6 +4,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { atExit } from "../base/at-exit.ts";
 import { FireteactError } from "../base/errors.ts";
 import type { Answer, SimulatedRequest } from "./http/message.ts";
 import type { Repository } from "./records.ts";
@@ -28,16 +29,14 @@ export interface GitStore {
 
 export function createGitStore(): GitStore {
   let root: string | undefined;
-  // A process that exits without `close` should leave nothing either.
-  const remove = () => {
-    if (root !== undefined) rmSync(root, { recursive: true, force: true });
-  };
+  let keep: (() => void) | undefined;
   const directory = () => {
-    if (root === undefined) {
-      root = mkdtempSync(join(tmpdir(), "fireteact-forge-"));
-      process.once("exit", remove);
-    }
-    return root;
+    if (root !== undefined) return root;
+    const made = mkdtempSync(join(tmpdir(), "fireteact-forge-"));
+    // A process that exits without `close` should leave nothing either.
+    keep = atExit(() => rmSync(made, { recursive: true, force: true }));
+    root = made;
+    return made;
   };
 
   return {
@@ -62,7 +61,7 @@ export function createGitStore(): GitStore {
       git(home(repository), ["archive", `--format=${format}`, `--prefix=${repository.name.toLowerCase()}/`, commit]),
     serve: (repository, path, request) => backend(home(repository), path, request),
     close: async () => {
-      process.removeListener("exit", remove);
+      keep?.();
       if (root !== undefined) await rm(root, { recursive: true, force: true });
     },
   };

@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
+import { atExit } from "../../src/base/at-exit.ts";
 import type { Places } from "../../src/base/names.ts";
 import { kill } from "../../src/base/process.ts";
 import { type HttpAnswer, unixRequest } from "../../src/base/unix-http.ts";
@@ -109,7 +110,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     for (const { pid } of processesBelow([places.run, places.state, directory.path])) kill(pid, "SIGKILL");
     directory[Symbol.dispose]();
   };
-  process.once("exit", endAll);
+  const takeBack = atExit(endAll);
   return {
     directory: directory.path,
     places,
@@ -131,7 +132,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     daemons: () => daemons.filter((each) => !each.ended()).map((each) => each.process.pid ?? 0),
     output,
     [Symbol.asyncDispose]: async () => {
-      process.off("exit", endAll);
+      takeBack();
       for (const { process: child, exit } of daemons) {
         child.kill("SIGKILL");
         await exit;

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
+import { atExit } from "../../../src/base/at-exit.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 
@@ -35,6 +36,6 @@ export async function buildFaultDaemon(directory = ownDirectory()): Promise<stri
 
 function ownDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), "fireteact-build-"));
-  process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
+  atExit(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
