@@ -201,6 +201,8 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     stop: async (how, timeout, interrupted = NEVER) => {
       remove = how !== "detach";
       if (how !== "detach") await started.windDown(how, AbortSignal.any([AbortSignal.timeout(timeout), interrupted]));
+      const left = records.all().map((runner) => runner.id);
+      if (how !== "detach" && left.length > 0) log.warn({ runners: left }, "runners are left to the next start");
       await started.stop();
     },
     close: async () => {

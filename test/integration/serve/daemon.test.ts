@@ -118,6 +118,22 @@ describe("the daemon as a process", () => {
     expect(host.forge.runners("existing")).toEqual([]);
   });
 
+  it("with shutdown: drain waits no longer than drainTimeout, and leaves a job that still runs to the next one", async () => {
+    const host = await createHost({ shutdown: "drain", drainTimeout: "1s" });
+    const first = await host.serving();
+    const { run, go, allRun } = await waitingJobs(host, ["one"]);
+    await host.until("it runs", allRun);
+    first.process.kill("SIGTERM");
+    expect(await first.exit).toEqual({ code: 0, signal: null });
+    expect(first.output()).toContain("runners are left to the next start");
+    expect(allRun()).toBe(true);
+    const second = await host.serving();
+    go();
+    expect(await run.finished(ENOUGH())).toEqual({ one: "success" });
+    await isEmpty(host, second);
+    expect(once(host)).toEqual([["success", ["runner"]]]);
+  });
+
   it("with shutdown: kill ends everything at once", async () => {
     const host = await createHost({ shutdown: "kill" });
     const daemon = await host.serving();
