@@ -145,7 +145,25 @@ export const busy = (id: number, over: Partial<Runner> = {}, now = NOW): Runner 
 export const ending = (runner: Runner, now = NOW): Runner =>
   after(runner, [{ kind: "ending", reason: "scale-down", detail: "not needed" }], now);
 
-export const input = (over: Partial<PlanInput> & { jobs?: Job[] } = {}): PlanInput => {
+/** What a test of the plan gives to it; `jobs` is short for a forge that shows them. */
+export type Given = Partial<PlanInput> & { jobs?: Job[] };
+
+/** A row of a table: what is given, and the steps that the plan takes. */
+export interface PlanRow {
+  what: string;
+  given: Given;
+  expected: string[];
+}
+
+/** Another: how many runners it creates in each pool, and why which jobs wait. */
+export interface DemandRow {
+  what: string;
+  given: Given;
+  creates: Record<string, number>;
+  waits?: Record<number, string>;
+}
+
+export const input = (over: Given = {}): PlanInput => {
   let next = 0xf00;
   const { jobs, ...rest } = over;
   return {
@@ -182,8 +200,8 @@ function numberOf(id: string): string {
   return number >= 0xf00 && number < 0x1000 ? "new" : `${number}`;
 }
 
-export const planned = (over: Parameters<typeof input>[0] = {}): PlanOutput => plan(input(over));
-export const steps = (over: Parameters<typeof input>[0] = {}): string[] => shown(planned(over).steps);
+export const planned = (over: Given = {}): PlanOutput => plan(input(over));
+export const steps = (over: Given = {}): string[] => shown(planned(over).steps);
 /** How many runners the plan creates in each pool. */
 export const creations = (output: PlanOutput): Record<string, number> => {
   const counts: Record<string, number> = {};

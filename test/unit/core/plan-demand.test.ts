@@ -1,11 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { plan } from "../../../src/core/plan.ts";
-import type { PlanInput } from "../../../src/core/plan-types.ts";
-import type { Job } from "../../../src/core/types.ts";
 import {
   booting,
   busy,
   creations,
+  type DemandRow,
   ending,
   forge,
   hex,
@@ -22,20 +21,13 @@ import {
   warm,
 } from "./build.ts";
 
-interface Row {
-  what: string;
-  given: Partial<PlanInput> & { jobs?: Job[] };
-  creates: Record<string, number>;
-  waits?: Record<number, string>;
-}
-
 const many = <X>(count: number, make: (id: number) => X, from = 1): X[] =>
   Array.from({ length: count }, (_, index) => make(from + index));
 const gone = (id: number) => ({ ...ending(busy(id)), sandbox: { phase: "gone" } as const });
 const ORG = "https://forge.test#org:acme";
 
 describe("how many runners are made", () => {
-  it.each<Row>([
+  it.each<DemandRow>([
     { what: "nothing waits: none", given: {}, creates: {} },
     {
       what: "one job, nothing there: one",
@@ -294,7 +286,7 @@ describe("which pool makes the runner", () => {
   const backoff = { failures: 2, since: NOW, until: NOW + MINUTE, error: "no kernel" };
   const backedOff = { ...input().memory, pools: { narrow: backoff } };
 
-  it.each<Row>([
+  it.each<DemandRow>([
     { what: "the most specific one", given: { pools: both, jobs: [job(1)] }, creates: { narrow: 1 } },
     {
       what: "of equally specific ones the first",

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ForgeView, PlanInput, PlanMemory } from "../../../src/core/plan-types.ts";
+import type { ForgeView, PlanMemory } from "../../../src/core/plan-types.ts";
 import type { Job, Runner } from "../../../src/core/types.ts";
 import {
   after,
@@ -12,6 +12,7 @@ import {
   job,
   MINUTE,
   NOW,
+  type PlanRow,
   planned,
   poolView,
   ready,
@@ -23,12 +24,6 @@ import {
   warm,
 } from "./build.ts";
 
-interface Row {
-  what: string;
-  given: Partial<PlanInput> & { jobs?: Job[] };
-  expected: string[];
-}
-
 const frozen = (over: Partial<ForgeView> = {}) => ({ [T]: forge({ health: "frozen", reason: "HTTP 502", ...over }) });
 const suspecting = (subject: string, read: number): PlanMemory => ({
   ...input().memory,
@@ -36,7 +31,7 @@ const suspecting = (subject: string, read: number): PlanMemory => ({
 });
 
 describe("trouble with the forge", () => {
-  it.each<Row>([
+  it.each<PlanRow>([
     { what: "makes nothing for jobs", given: { forges: frozen({ jobs: [job(1)] }) }, expected: [] },
     {
       what: "makes nothing for the minimum",
@@ -113,7 +108,7 @@ describe("a registration that is gone from the forge", () => {
     expect(planned(given).memory.suspects).toEqual({ [`${ready(1).id} row`]: 1 });
   });
 
-  it.each<Row>([
+  it.each<PlanRow>([
     { what: "once: nothing", given: { runners: [ready(1)], forges: rows(5) }, expected: [] },
     {
       what: "once, planned twice: nothing",
@@ -246,7 +241,7 @@ describe("a sandbox that ended while nobody listened", () => {
   ]);
   const unread = { [T]: forge({ health: "frozen", rowsRead: 0 }) };
 
-  it.each<Row>([
+  it.each<PlanRow>([
     { what: "waits for the forge's word", given: { runners: [unwatched], forges: unread }, expected: [] },
     {
       what: "is not asked to drain, though somebody wants it gone",

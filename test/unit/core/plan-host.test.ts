@@ -1,20 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { plan } from "../../../src/core/plan.ts";
-import type { PlanInput } from "../../../src/core/plan-types.ts";
-import type { Job } from "../../../src/core/types.ts";
-import { busy, creations, input, job, poolView, reasons } from "./build.ts";
-
-interface Row {
-  what: string;
-  given: Partial<PlanInput> & { jobs?: Job[] };
-  creates: Record<string, number>;
-  waits?: Record<number, string>;
-}
+import { busy, creations, type DemandRow, input, job, poolView, reasons } from "./build.ts";
 
 const HOST = { memoryMib: 100_000, vcpus: 100 };
 
 describe("what the host has", () => {
-  it.each<Row>([
+  it.each<DemandRow>([
     {
       what: "the host's memory cuts",
       given: { host: { memoryMib: 1_100, vcpus: 100 }, jobs: [job(1), job(2), job(3)] },

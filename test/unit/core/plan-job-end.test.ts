@@ -3,13 +3,22 @@ import { TELL_TRIES } from "../../../src/core/job-end.ts";
 import type { PlanInput } from "../../../src/core/plan-types.ts";
 import type { RunnerEvent } from "../../../src/core/runner.ts";
 import type { EndReason, Runner } from "../../../src/core/types.ts";
-import { after, busy, forge, fresh, input, job, NOW, planned, ready, row, running, steps, T } from "./build.ts";
-
-interface Row {
-  what: string;
-  given: Partial<PlanInput>;
-  expected: string[];
-}
+import {
+  after,
+  busy,
+  forge,
+  fresh,
+  input,
+  job,
+  NOW,
+  type PlanRow,
+  planned,
+  ready,
+  row,
+  running,
+  steps,
+  T,
+} from "./build.ts";
 
 const exit = { code: null, signal: "SIGKILL", at: 0 };
 const exited: RunnerEvent = { kind: "sandbox-exited", exit };
@@ -27,7 +36,7 @@ const failures = (count: number) => ({
 });
 
 describe("a job whose runner ended under it", () => {
-  it.each<Row>([
+  it.each<PlanRow>([
     {
       what: "is told to the forge when the sandbox has ended, before the row goes",
       given: { runners: [lost("sandbox-exited", exited)] },
@@ -142,7 +151,7 @@ describe("a busy runner whose row is gone", () => {
     [T]: forge({ rows: [], rowsRead: 7, jobs, ...over }),
   });
 
-  it.each<Row>([
+  it.each<PlanRow>([
     {
       what: "at one read goes on",
       given: { runners: [busy(1)], forges: without([]), memory: memory(6) },

@@ -1,7 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { plan } from "../../../src/core/plan.ts";
-import type { PlanInput } from "../../../src/core/plan-types.ts";
-import type { Job } from "../../../src/core/types.ts";
 import {
   after,
   booting,
@@ -9,6 +7,7 @@ import {
   ending,
   forge,
   fresh,
+  type Given,
   hex,
   input,
   job,
@@ -23,7 +22,7 @@ import {
 
 interface Row {
   what: string;
-  given: Partial<PlanInput> & { jobs?: Job[] };
+  given: Given;
   code: string;
   detail: string;
 }

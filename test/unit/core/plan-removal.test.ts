@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { plan } from "../../../src/core/plan.ts";
-import type { PlanInput, PlanMemory } from "../../../src/core/plan-types.ts";
+import type { PlanMemory } from "../../../src/core/plan-types.ts";
 import type { Job, Runner } from "../../../src/core/types.ts";
 import {
   after,
@@ -13,6 +13,7 @@ import {
   job,
   MINUTE,
   NOW,
+  type PlanRow,
   planned,
   poolView,
   ready,
@@ -25,19 +26,13 @@ import {
   warm,
 } from "./build.ts";
 
-interface Row {
-  what: string;
-  given: Partial<PlanInput> & { jobs?: Job[] };
-  expected: string[];
-}
-
 const LONG_AGO = NOW - 20 * MINUTE;
 const draining = (runner: Runner, at = NOW): Runner =>
   after(runner, [{ kind: "draining", reason: "idle-timeout", detail: "no job" }], at);
 const remembering = (over: Partial<PlanMemory>): PlanMemory => ({ ...input().memory, ...over });
 
 describe("removing idle runners", () => {
-  it.each<Row>([
+  it.each<PlanRow>([
     {
       what: "a listening one is asked first",
       given: { runners: [ready(1, {}, LONG_AGO)] },
@@ -111,7 +106,7 @@ describe("removing idle runners", () => {
 });
 
 describe("a drain", () => {
-  it.each<Row>([
+  it.each<PlanRow>([
     { what: "is waited for", given: { runners: [draining(ready(1))] }, expected: [] },
     {
       what: "answered: ended for the reason it was asked for",
@@ -292,7 +287,7 @@ describe("a runner that leaves its job alone", () => {
 });
 
 describe("runners that the configuration does not want any more", () => {
-  it.each<Row>([
+  it.each<PlanRow>([
     {
       what: "an idle one of a pool that is gone",
       given: { runners: [ready(1, { pool: "old" })] },
@@ -325,7 +320,7 @@ describe("runners that the configuration does not want any more", () => {
 });
 
 describe("drain mode", () => {
-  it.each<Row>([
+  it.each<PlanRow>([
     {
       what: "asks the listening, ends the warm and the starting, keeps the busy",
       given: { runners: [ready(1), warm(2), fresh(3), busy(4)], jobs: [job(1)] },
@@ -365,7 +360,7 @@ describe("a removal that somebody asked for", () => {
   const asked = (runner: Runner): Runner =>
     after(runner, [{ kind: "removal-asked", reason: "forced", detail: "an operator" }]);
 
-  it.each<Row>([
+  it.each<PlanRow>([
     { what: "asks a listening runner first", given: { runners: [asked(ready(1))] }, expected: ["drain 1 forced"] },
     { what: "ends a warm one", given: { runners: [asked(warm(1))] }, expected: ["end 1 forced"] },
     { what: "ends one that has no credentials", given: { runners: [asked(booting(1))] }, expected: ["end 1 forced"] },

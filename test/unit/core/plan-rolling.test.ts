@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { PlanInput } from "../../../src/core/plan-types.ts";
-import type { Job, Runner } from "../../../src/core/types.ts";
+import type { Runner } from "../../../src/core/types.ts";
 import {
   after,
   booting,
@@ -10,6 +9,7 @@ import {
   job,
   MINUTE,
   NOW,
+  type PlanRow,
   planned,
   poolView,
   ready,
@@ -17,12 +17,6 @@ import {
   T,
   warm,
 } from "./build.ts";
-
-interface Row {
-  what: string;
-  given: Partial<PlanInput> & { jobs?: Job[] };
-  expected: string[];
-}
 
 const old = { revision: "a" };
 const today = { revision: "b" };
@@ -33,7 +27,7 @@ const leaving = (runner: Runner): Runner =>
 const inHostLane = (...numbers: number[]) => new Set(numbers.map((number) => `${warm(number).id}:host`));
 
 describe("runners that were made from something older", () => {
-  it.each<Row>([
+  it.each<PlanRow>([
     {
       what: "stay until new ones are ready, which are made beside them",
       given: { pools: two(), runners: [warm(1, old), warm(2, old)] },

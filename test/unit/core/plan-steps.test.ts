@@ -1,7 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { plan } from "../../../src/core/plan.ts";
-import type { PlanInput } from "../../../src/core/plan-types.ts";
-import type { Job } from "../../../src/core/types.ts";
 import {
   after,
   booting,
@@ -12,6 +10,7 @@ import {
   input,
   job,
   NOW,
+  type PlanRow,
   planned,
   poolView,
   ready,
@@ -22,18 +21,12 @@ import {
   warm,
 } from "./build.ts";
 
-interface Row {
-  what: string;
-  given: Partial<PlanInput> & { jobs?: Job[] };
-  expected: string[];
-}
-
 const lane = (id: number, name: string): ReadonlySet<string> => new Set([`${fresh(id).id}:${name}`]);
 const forJob = { jobKey: job(1).key };
 const exit = { code: 0, signal: null, at: 0 };
 
 describe("the way of a runner to its job", () => {
-  it.each<Row>([
+  it.each<PlanRow>([
     {
       what: "cold: recorded, registered and booted at once",
       given: { jobs: [job(1)] },
@@ -187,7 +180,7 @@ describe("the way of a runner to its job", () => {
 
 describe("winding down", () => {
   const gone = { phase: "gone" } as const;
-  it.each<Row>([
+  it.each<PlanRow>([
     {
       what: "of a forge that the configuration names no more: its row is out of reach",
       given: { runners: [after(ending(ready(1)), [{ kind: "sandbox-gone" }])], forges: {} },

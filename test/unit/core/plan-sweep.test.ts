@@ -1,13 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { ForgeView, PlanInput, PlanMemory } from "../../../src/core/plan-types.ts";
+import type { ForgeView, PlanMemory } from "../../../src/core/plan-types.ts";
 import type { Job } from "../../../src/core/types.ts";
-import { after, busy, forge, fresh, hex, input, row, running, steps, T } from "./build.ts";
-
-interface Row {
-  what: string;
-  given: Partial<PlanInput> & { jobs?: Job[] };
-  expected: string[];
-}
+import { after, busy, forge, fresh, hex, input, type PlanRow, row, running, steps, T } from "./build.ts";
 
 const frozen = (over: Partial<ForgeView> = {}) => ({ [T]: forge({ health: "frozen", reason: "HTTP 502", ...over }) });
 const suspecting = (subject: string, read: number): PlanMemory => ({
@@ -24,7 +18,7 @@ describe("what no record knows", () => {
   const strayRow = { sandboxes: [], read: 1, rows: [row(9)] };
   const rowsRead = (count: number, jobs: Job[] = []) => ({ [T]: forge({ rows: [row(9)], rowsRead: count, jobs }) });
 
-  it.each<Row>([
+  it.each<PlanRow>([
     { what: "a sandbox seen once stays", given: { strays: strays(1) }, expected: [] },
     {
       what: "a sandbox seen by one read stays, however often it is planned",
