@@ -96,7 +96,7 @@ function lostInForge(runner: Runner, survey: Survey, draft: Draft): Cause | unde
     return undefined;
   }
   const hasRow = survey.hasRow(runner.target, registration.row);
-  if (!hasRow || lostItsJob(runner, registration.row, view)) draft.rowsWanted.add(runner.target);
+  if (!hasRow || lostItsJob(runner, view)) draft.rowsWanted.add(runner.target);
   if (hasRow) return undefined;
   return isConfirmed(`${runner.id} row`, view.rowsRead, survey, draft, STALE_READS)
     ? orphaned(runner, survey)
@@ -115,19 +115,19 @@ function orphaned(runner: Runner, survey: Survey): Cause | undefined {
 }
 
 /** Whether the queue shows no job that a busy runner's could be: it has ended there, and its row may have gone with it. */
-function lostItsJob({ agent, labels }: Runner, row: number, view: ForgeView): boolean {
-  if (agent.phase !== "busy" || !view.listsQueue) return false;
-  return !view.jobs.some((job) => (job.runnerRow === undefined ? covers(labels, job.labels) : job.runnerRow === row));
+function lostItsJob(runner: Runner, { listsQueue, jobs }: ForgeView): boolean {
+  return runner.agent.phase === "busy" && listsQueue && !jobs.some((job) => mayBeIts(runner, job));
 }
 
-/** Whether one of the forge's running jobs is, or may be, the runner's. Some forges do not say who runs a job. */
+/** Whether one of the forge's running jobs is, or may be, the runner's. */
 export function mayStillRun(runner: Runner, jobs: Job[]): boolean {
-  const row = runner.registration.phase === "active" ? runner.registration.row : undefined;
-  return jobs.some((job) => {
-    if (job.status !== "running") return false;
-    if (job.runnerRow !== undefined) return job.runnerRow === row;
-    return runner.handle === undefined ? covers(runner.labels, job.labels) : runner.handle === job.handle;
-  });
+  return jobs.some((job) => job.status === "running" && mayBeIts(runner, job));
+}
+
+/** Some forges do not say who runs a job, and none does so while it waits. */
+function mayBeIts({ registration, handle, labels }: Runner, job: Job): boolean {
+  if (job.runnerRow !== undefined) return registration.phase === "active" && job.runnerRow === registration.row;
+  return handle === undefined ? covers(labels, job.labels) : handle === job.handle;
 }
 
 /** Whether a subject still looks wrong `reads` reads after it was noted. Notes it for the next plan otherwise. */

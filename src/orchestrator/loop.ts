@@ -11,13 +11,12 @@ import {
   type PlanOutput,
   type PoolView,
 } from "../core/plan-types.ts";
-import { isBusy } from "../core/runner.ts";
 import { LANES, laneKey, retryKey, type Step } from "../core/steps.ts";
-import type { DriverName, RunnerRow } from "../core/types.ts";
+import type { DriverName } from "../core/types.ts";
 import type { SandboxDriver } from "../sandbox/port.ts";
 import type { Retention, Store } from "../store/port.ts";
-import { adopt, findStrays, serveAgain } from "./adopt.ts";
 import type { Attendance } from "./attendance.ts";
+import { commandsOf } from "./commands.ts";
 import type { ExecuteDeps } from "./execute/context.ts";
 import { type BegunStep, createStepRunner, type FaultPoint, isOutside, type Outside } from "./execute/run.ts";
 import type { RecordStep } from "./execute/table.ts";
@@ -25,9 +24,8 @@ import { listenToForges } from "./hearsay.ts";
 import type { LogBook } from "./logs.ts";
 import type { ForgeWatcher } from "./observe.ts";
 import type { Orchestrator } from "./port.ts";
-import { readLogs } from "./read-logs.ts";
-import { rebuild, type Stray } from "./rebuild.ts";
 import type { Records } from "./records.ts";
+import { createStrays } from "./strays.ts";
 import { joinCalls, workThrough } from "./turns.ts";
 import { createUnmatchedWarner } from "./unmatched.ts";
 
@@ -50,14 +48,12 @@ export interface LoopDeps {
     watchers: Map<string, ForgeWatcher>;
     history: Retention;
   };
-  /** Milliseconds between two searches of the host; 30 s unless told. */
+  /** See `StraysDeps`. */
   housekeeping?: number;
   /** Called at every point at which a crash must do no harm; tests kill the process there. */
   faultPoint?: FaultPoint;
 }
 
-/** How often the host is searched for sandboxes that no record knows, and memory is saved. */
-const HOUSEKEEPING = 30_000;
 /** Steps that have begun may end within this time at a shutdown. */
 const FINISH_STEPS = 7_000;
 /** And those that were given up, within this. */
@@ -90,13 +86,10 @@ export function createLoop(deps: LoopDeps): Loop {
   const inFlight = new Set<string>();
   let memory: PlanMemory = store.loadMemory() ?? emptyMemory();
   let output: PlanOutput = { steps: [], readAgain: {}, rowsWanted: [], reasons: [], memory };
-  let strays: Stray[] = [];
-  let straysRead = 0;
+  const strays = createStrays(deps);
   let mode: Mode = "detach";
   let planned = false;
   let alarm: Timer | undefined;
-  let housekeeping: Timer | undefined;
-  let keepingHouse: Promise<void> = Promise.resolve();
   const settled: (() => void)[] = [];
   const stopping = new AbortController();
   const warnOfUnmatched = createUnmatchedWarner(log);
@@ -140,7 +133,7 @@ export function createLoop(deps: LoopDeps): Loop {
     const forges = Object.fromEntries([...watchers].map(([key, watcher]) => [key, watcher.view()]));
     const rows = Object.values(forges).flatMap((view) => view.rows ?? []);
     listenToForges(records, forges);
-    strays = strays.filter((stray) => !takeUp(stray, rows, pools));
+    strays.takeUp(rows, pools);
     const known = new Set(records.all().map((runner) => runner.name));
     output = plan({
       mode,
@@ -149,7 +142,7 @@ export function createLoop(deps: LoopDeps): Loop {
       fleet,
       runners: records.all(),
       forges,
-      strays: { sandboxes: strays, read: straysRead, rows: rows.filter((row) => !known.has(row.name)) },
+      strays: { ...strays.view(), rows: rows.filter((row) => !known.has(row.name)) },
       inFlight,
       memory,
       now: clock.uptime(),
@@ -165,18 +158,6 @@ export function createLoop(deps: LoopDeps): Loop {
     for (const target of output.rowsWanted) watchers.get(target)?.expectRows();
     if (output.wakeAt !== undefined) alarm = clock.after(Math.max(output.wakeAt - clock.uptime(), 10), wake);
     if (records.all().length === 0 && inFlight.size === 0) for (const resolve of settled.splice(0)) resolve();
-  };
-
-  /** Goes on with a sandbox whose record was lost; says whether it could. */
-  const takeUp = (stray: Stray, rows: RunnerRow[], pools: PoolView[]): boolean => {
-    if (records.byHex(stray.hex) !== undefined) return true;
-    const runner = rebuild(stray, rows, pools, { now: clock.uptime(), at: clock.now() });
-    if (runner === undefined) return false;
-    records.add(runner);
-    deps.attendance.attend(runner.id);
-    serveAgain(deps.execute.driver(stray.driver), runner, deps.execute.document(runner), log);
-    log.warn({ runner: runner.id }, "adopted a sandbox whose record was lost");
-    return true;
   };
 
   /** Records everything that the plan wants in one transaction; only then does the first step change anything outside. */
@@ -256,7 +237,7 @@ export function createLoop(deps: LoopDeps): Loop {
 
   /** What was swept away is not seen again before the host or the forge is looked at the next time. */
   const forget = (step: Step) => {
-    if (step.kind === "sweep-sandbox") strays = strays.filter(({ hex }) => hex !== step.hex);
+    if (step.kind === "sweep-sandbox") strays.forget(step.hex);
     if (step.kind === "sweep-row") deps.desired().watchers.get(step.target)?.forget(step.row);
   };
 
@@ -270,7 +251,7 @@ export function createLoop(deps: LoopDeps): Loop {
     deps
       .desired()
       .watchers.get(target ?? "")
-      ?.poke("queue");
+      ?.poke();
     return memory.retries[retryKey(step)]?.failures === 1;
   };
 
@@ -289,11 +270,7 @@ export function createLoop(deps: LoopDeps): Loop {
     if (runner !== undefined && mode !== "detach") memory = recordFailure(memory, runner.pool, cause, clock.uptime());
   };
 
-  const houseKeep = async () => {
-    const found = await findStrays([...deps.drivers.values()], () => strays, deps);
-    strays = found.strays;
-    if (found.complete) straysRead++;
-    if (mode === "detach") return;
+  const keepHouse = () => {
     try {
       store.saveMemory(memory);
       store.tidy(deps.desired().history);
@@ -301,9 +278,6 @@ export function createLoop(deps: LoopDeps): Loop {
       log.error({ cause: describe(error) }, "the plan's memory could not be saved");
     }
     wake();
-    housekeeping = clock.after(deps.housekeeping ?? HOUSEKEEPING, () => {
-      keepingHouse = houseKeep();
-    });
   };
 
   const stepsEnd = async (milliseconds: number) => {
@@ -316,24 +290,23 @@ export function createLoop(deps: LoopDeps): Loop {
     if (event.change === "listening") memory = recordSuccess(memory, event.runner.pool);
     const { target, mute } = event.runner;
     // The end of a job may have made others runnable.
-    if (event.change === "job-finished" || event.change === "job-settled")
-      deps.desired().watchers.get(target)?.poke("queue");
+    if (event.change === "job-finished" || event.change === "job-settled") deps.desired().watchers.get(target)?.poke();
     // Only the forge knows what it ended with.
-    if (event.change === "sandbox-exited" && mute === true) deps.desired().watchers.get(target)?.poke("all");
+    if (event.change === "sandbox-exited" && mute === true)
+      deps.desired().watchers.get(target)?.readAgain(clock.uptime());
   });
 
   return {
+    ...commandsOf({ ...deps, paused, output: () => output, memory: () => memory, planned: () => planned, wake }),
     start: async () => {
-      for (const driver of deps.drivers.values()) {
-        strays.push(...(await adopt(driver, deps)));
-      }
+      await strays.adopt();
       // What an intent wanted is in its runner's record; the plan finishes or undoes it from there.
       for (const { id, lane, step } of store.openIntents()) {
         log.info({ lane, step: (JSON.parse(step) as Step).kind }, "the process before this one ended during a step");
         store.endStep(id);
       }
       mode = "run";
-      await houseKeep();
+      await strays.search(keepHouse);
     },
     wake,
     windDown: async (how, signal) => {
@@ -356,44 +329,11 @@ export function createLoop(deps: LoopDeps): Loop {
     stop: async () => {
       mode = "detach";
       alarm?.cancel();
-      housekeeping?.cancel();
-      await keepingHouse;
+      await strays.stop();
       await stepsEnd(FINISH_STEPS);
       stopping.abort(new Error("the orchestrator stops"));
       await stepsEnd(GIVE_UP_STEPS);
       store.saveMemory(memory);
     },
-
-    pools: () => deps.desired().pools.map((view) => ({ ...view, paused: paused.has(view.pool.name) })),
-    runners: () => records.all(),
-    reasons: () => output.reasons,
-    memory: () => memory,
-    targets: () => [...deps.desired().watchers.values()].map((watcher) => watcher.health()),
-    history: (limit) => store.history(limit),
-    closed: (hex) => store.closed(hex),
-    story: (hex) => store.story(hex),
-    started: () => planned,
-    pause: (pool) => {
-      paused.add(pool);
-      store.setPaused(pool, true);
-      wake();
-    },
-    resume: (pool) => {
-      paused.delete(pool);
-      store.setPaused(pool, false);
-      wake();
-    },
-    stopRunner: (id, force) => {
-      const runner = records.get(id);
-      if (runner === undefined) return "unknown";
-      if (isBusy(runner) && !force) return "busy";
-      // Without force a job that arrives at this moment wins.
-      const kind = force ? "ending" : "removal-asked";
-      records.apply(id, { kind, reason: "forced", detail: "an operator ended it" });
-      wake();
-      return "ending";
-    },
-    logs: (id, bytes) => readLogs(deps, id, bytes),
-    subscribe: (listener) => records.subscribe(listener),
   };
 }

@@ -37,8 +37,8 @@ export interface ForgeWatcher {
   capabilities(): ForgeCapabilities | undefined;
   /** Takes in what a webhook said; `completed` removes the job. */
   observe(job: Omit<Job, "since" | "at">, gone: boolean): void;
-  /** Reads the queue now instead of at the next turn, and the rows with it where asked. */
-  poke(what?: "queue" | "all"): void;
+  /** Reads the queue now instead of at the next turn. */
+  poke(): void;
   /** The next read of the queue takes the rows along. */
   expectRows(): void;
   /** A row was deleted: it is shown no more, unless another read still finds it. */
@@ -242,10 +242,7 @@ export function watchForge(options: WatcherOptions): ForgeWatcher {
       if (view.listsQueue) pushed.set(job.id, { job, gone, arrived });
       options.wake();
     },
-    poke: (what = "all") => {
-      if (what === "all") round = 0;
-      turn("asked");
-    },
+    poke: () => turn("asked"),
     expectRows: () => {
       round = 0;
     },

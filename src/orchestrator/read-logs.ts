@@ -3,7 +3,7 @@ import type { SandboxDriver } from "../sandbox/port.ts";
 import type { LogBook } from "./logs.ts";
 import type { Records } from "./records.ts";
 
-interface LogSources {
+export interface LogSources {
   records: Records;
   logs: LogBook;
   drivers: Map<DriverName, SandboxDriver>;

@@ -143,7 +143,7 @@ export function createTargets(deps: {
   const readFrozen = (url: string) => {
     for (const { watcher } of entries.values()) {
       const { health, lastGoodAt, url: at } = watcher.health();
-      if (at === url && health !== "ok" && lastGoodAt !== undefined) watcher.poke("queue");
+      if (at === url && health !== "ok" && lastGoodAt !== undefined) watcher.poke();
     }
   };
   const unsubscribe = deps.records.subscribe((event) => {

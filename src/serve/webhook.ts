@@ -32,7 +32,7 @@ export function createWebhookReceiver(secretFile: string, targets: Targets, log:
       log.debug({ delivery: observation.delivery, kind: observation.kind, note: observation.note }, "webhook");
       const watchers = targets.watchers();
       for (const job of observation.jobs) watchers.get(job.target)?.observe(job, observation.kind === "completed");
-      for (const key of observation.read) watchers.get(key)?.poke("queue");
+      for (const key of observation.read) watchers.get(key)?.poke();
       return { status: 202, message: observation.note };
     } catch (error) {
       if (!(error instanceof WebhookError)) throw error;
