@@ -4,7 +4,7 @@ import { plan, recordFailure, recordRetry, recordSuccess } from "../../../src/co
 import { emptyMemory, type Mode, type PlanOutput, type StraySandbox } from "../../../src/core/plan-types.ts";
 import { applyEvent, type RunnerEvent } from "../../../src/core/runner.ts";
 import { LANES, laneKey, type Step } from "../../../src/core/steps.ts";
-import type { JobOutcome, Runner } from "../../../src/core/types.ts";
+import type { Runner } from "../../../src/core/types.ts";
 import { forge, hex, input, job, NOW, T, WALL } from "./build.ts";
 import type { ForgeJob, ForgeRow, Guest, WorldOptions } from "./model-types.ts";
 
