@@ -1,12 +1,13 @@
 import { mkdirSync, readFileSync, realpathSync } from "node:fs";
 import { FireteactError } from "../../base/errors.ts";
 import { canShow, unfitMount } from "./jail-files.ts";
-import { checkPrograms, type JailPrograms } from "./jail-programs.ts";
+import { checkPrograms } from "./jail-programs.ts";
+import type { LaunchPrograms } from "./launch.ts";
 
 interface JailCheck {
   base: string;
   sources: readonly string[];
-  programs: readonly JailPrograms[];
+  programs: readonly LaunchPrograms[];
 }
 
 /** Whether jails can be made here, found out without making one. */

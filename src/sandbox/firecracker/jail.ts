@@ -9,7 +9,7 @@ import { checkJails } from "./jail-check.ts";
 import { jailCommand } from "./jail-command.ts";
 import { furnish, seal } from "./jail-files.ts";
 import { jailBehind, jailPlaces, jailsIn } from "./jail-places.ts";
-import { findJailer, type JailPrograms } from "./jail-programs.ts";
+import { findJailer } from "./jail-programs.ts";
 import type { Launch, LaunchPlan, PreparedLaunch } from "./launch.ts";
 
 /** Relative to the sandbox's directory, and to the jail's root alike. */
@@ -25,8 +25,6 @@ export function createJailLaunch(deps: {
   base: string;
   /** Files from here are shown to jails. */
   sources: readonly string[];
-  /** The programs of all pools that use jails. */
-  programs(): readonly JailPrograms[];
   launcher: Launcher;
   cgroups: Cgroups;
   places(hex: string): SandboxPlaces;
@@ -37,10 +35,9 @@ export function createJailLaunch(deps: {
     const { hex, own, uid, namespace, limits } = plan;
     const made = cgroups.make(hex, limits);
     if (made.length > 0) plan.record({ cgroups: made });
-    const programs = deps.programs().find((one) => one.binary === plan.binary);
     const command = jailCommand({
       hex,
-      jailer: findJailer(programs ?? { binary: plan.binary }),
+      jailer: findJailer(plan),
       binary,
       uid,
       base,
@@ -73,7 +70,7 @@ export function createJailLaunch(deps: {
   };
 
   return {
-    check: (signal) => checkJails({ base, sources: deps.sources, programs: deps.programs() }, signal),
+    check: (programs, signal) => checkJails({ base, sources: deps.sources, programs }, signal),
     prepare,
     sockets: (hex) => {
       const { directory } = deps.places(hex);
