@@ -1,13 +1,12 @@
 import { mkdirSync, readFileSync, realpathSync } from "node:fs";
 import { FireteactError } from "../../base/errors.ts";
 import { canShow, unfitMount } from "./jail-files.ts";
-import { checkPrograms } from "./jail-programs.ts";
-import type { LaunchPrograms } from "./launch.ts";
+import { checkPrograms, type JailPrograms } from "./jail-programs.ts";
 
 interface JailCheck {
   base: string;
   sources: readonly string[];
-  programs: readonly LaunchPrograms[];
+  programs: readonly JailPrograms[];
 }
 
 /** Whether jails can be made here, found out without making one. */

@@ -2,7 +2,12 @@ import { accessSync, closeSync, constants, openSync, readSync, realpathSync, sta
 import { basename, delimiter, dirname, join } from "node:path";
 import { FireteactError } from "../../base/errors.ts";
 import { exec, SEARCH_PATH } from "../../base/exec.ts";
-import type { LaunchPrograms } from "./launch.ts";
+
+/** A firecracker binary and the jailer that belongs to it; absent means searched. */
+export interface JailPrograms {
+  binary: string;
+  jailer?: string;
+}
 
 const USUAL_PLACES = ["/usr/bin", "/usr/local/bin", "/opt/firecracker"];
 
@@ -12,22 +17,18 @@ const USUAL_PLACES = ["/usr/bin", "/usr/local/bin", "/opt/firecracker"];
  *
  * @throws FireteactError `JAILER_MISSING`
  */
-export function findJailer({ binary, jailer }: LaunchPrograms): string {
+export function findJailer({ binary, jailer }: JailPrograms): string {
   const resolved = realpathSync(binary);
   const sibling = basename(resolved).replace("firecracker", "jailer");
   const places = [dirname(resolved), dirname(binary), ...USUAL_PLACES, ...SEARCH_PATH.split(delimiter)];
   const found =
-    jailer?.path === undefined
+    jailer === undefined
       ? [join(dirname(resolved), sibling), ...places.map((place) => join(place, "jailer"))].find(isProgram)
-      : [jailer.path].find(isProgram);
+      : [jailer].find(isProgram);
   if (found !== undefined && found !== resolved) return found;
-  throw new FireteactError(
-    "JAILER_MISSING",
-    `There is no jailer for ${binary}${jailer?.path === undefined ? "" : `: not ${jailer.path}`}`,
-    {
-      hint: "Every release of Firecracker has one: put it beside the firecracker binary, or set firecracker.jailerPath",
-    },
-  );
+  throw new FireteactError("JAILER_MISSING", `There is no jailer for ${binary}${jailer ? `: not ${jailer}` : ""}`, {
+    hint: "Every release of Firecracker has one: put it beside the firecracker binary, or set firecracker.jailerPath",
+  });
 }
 
 /**
@@ -35,7 +36,7 @@ export function findJailer({ binary, jailer }: LaunchPrograms): string {
  *
  * @throws FireteactError `JAILER_MISSING`, `JAILER_UNUSABLE`
  */
-export async function checkPrograms(programs: LaunchPrograms, signal: AbortSignal): Promise<string> {
+export async function checkPrograms(programs: JailPrograms, signal: AbortSignal): Promise<string> {
   const jailer = findJailer(programs);
   const interpreter = interpreterOf(programs.binary);
   if (interpreter !== undefined) {

@@ -9,7 +9,7 @@ import { checkJails } from "./jail-check.ts";
 import { jailCommand } from "./jail-command.ts";
 import { furnish, seal } from "./jail-files.ts";
 import { jailBehind, jailPlaces, jailsIn } from "./jail-places.ts";
-import { findJailer } from "./jail-programs.ts";
+import { findJailer, type JailPrograms } from "./jail-programs.ts";
 import type { Launch, LaunchPlan, PreparedLaunch } from "./launch.ts";
 
 /** Relative to the sandbox's directory, and to the jail's root alike. */
@@ -25,6 +25,8 @@ export function createJailLaunch(deps: {
   base: string;
   /** Files from here are shown to jails. */
   sources: readonly string[];
+  /** The programs of all pools that use jails. */
+  programs(): readonly JailPrograms[];
   launcher: Launcher;
   cgroups: Cgroups;
   places(hex: string): SandboxPlaces;
@@ -35,9 +37,10 @@ export function createJailLaunch(deps: {
     const { hex, own, uid, namespace, limits } = plan;
     const made = cgroups.make(hex, limits);
     if (made.length > 0) plan.record({ cgroups: made });
+    const programs = deps.programs().find((one) => one.binary === plan.binary);
     const command = jailCommand({
       hex,
-      jailer: findJailer(plan),
+      jailer: findJailer(programs ?? { binary: plan.binary }),
       binary,
       uid,
       base,
@@ -70,7 +73,7 @@ export function createJailLaunch(deps: {
   };
 
   return {
-    check: (programs, signal) => checkJails({ base, sources: deps.sources, programs }, signal),
+    check: (signal) => checkJails({ base, sources: deps.sources, programs: deps.programs() }, signal),
     prepare,
     sockets: (hex) => {
       const { directory } = deps.places(hex);

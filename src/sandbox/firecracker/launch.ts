@@ -11,18 +11,12 @@ export interface VisibleFile {
   access: "read" | "write";
 }
 
-/** The programs that a monitor is started with. */
-export interface LaunchPrograms {
-  /** The firecracker binary, absolute. */
-  binary: string;
-  /** Its jailer, which is searched where no path is given; absent: the monitor is started as it is. */
-  jailer?: { path?: string };
-}
-
 /** Everything that a monitor is started with but its own arguments. */
-export interface LaunchPlan extends LaunchPrograms {
+export interface LaunchPlan {
   hex: string;
   own: SandboxPlaces;
+  /** The firecracker binary, absolute. */
+  binary: string;
   files: readonly VisibleFile[];
   /** User and group id that only this monitor has; the tap's owner. */
   uid: number;
@@ -64,13 +58,10 @@ export interface LaunchSockets {
   vsock: string;
 }
 
-/** A way of starting Firecracker: as it is (see launch-direct.ts), in a jail (see jail.ts), or as each pool wants it. */
+/** A way of starting Firecracker: as it is (see launch-direct.ts), or in a jail. */
 export interface Launch {
   /** Whether monitors can be started in this way here, in one line, with the fix where they cannot. */
-  check(
-    programs: readonly LaunchPrograms[],
-    signal: AbortSignal,
-  ): Promise<{ ok: boolean; detail: string; hint?: string }>;
+  check(signal: AbortSignal): Promise<{ ok: boolean; detail: string; hint?: string }>;
   /** Makes what the monitor needs around it. What a failure leaves is found by `list` and taken away by `remove`. */
   prepare(plan: LaunchPlan, signal: AbortSignal): Promise<PreparedLaunch>;
   sockets(hex: string): LaunchSockets;

@@ -37,6 +37,7 @@ export async function jails(places: Places & { root: string }, programs: { binar
   const launch = createJailLaunch({
     base,
     sources: [join(places.state, "images")],
+    programs: () => [programs],
     launcher: createShimLauncher(places.run),
     cgroups,
     places: (hex) => placesOf(places, hex),
@@ -82,7 +83,6 @@ export async function jails(places: Places & { root: string }, programs: { binar
         hex,
         own,
         binary: programs.binary,
-        jailer: { path: programs.jailer },
         files: [
           { name: "kernel", path: join(images, "kernel"), access: "read" },
           { name: "initrd", path: join(own.vm, "initrd"), access: "read" },

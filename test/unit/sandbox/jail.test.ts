@@ -125,7 +125,7 @@ describe("the jailer", () => {
     symlinkSync(binary, join(place, "firecracker"));
     expect(findJailer({ binary: join(place, "firecracker") })).toBe(own);
     const other = program(join(place, "other"));
-    expect(findJailer({ binary, jailer: { path: other } })).toBe(other);
+    expect(findJailer({ binary, jailer: other })).toBe(other);
   });
 
   it.each([
@@ -136,7 +136,7 @@ describe("the jailer", () => {
     const binary = program(join(place, "firecracker"), "Firecracker v1.16.1");
     program(join(place, "jailer"), "Jailer v1.15.0");
     const jailer = join(place, wanted.jailer);
-    const error = await checkPrograms({ binary, jailer: { path: jailer } }, AbortSignal.timeout(10_000)).catch(
+    const error = await checkPrograms({ binary, jailer }, AbortSignal.timeout(10_000)).catch(
       (caught: unknown) => caught,
     );
     expect(error).toMatchObject({ code, hint: expect.stringContaining("Firecracker") });
@@ -153,7 +153,7 @@ describe("the jailer", () => {
     expect(interpreterOf(process.execPath)).toMatch(/^\/.*ld-.*so/);
     expect(interpreterOf(import.meta.filename)).toBeUndefined();
     const jailer = program(join(directory(), "jailer"), "Jailer v1.16.1");
-    const check = checkPrograms({ binary: process.execPath, jailer: { path: jailer } }, AbortSignal.timeout(10_000));
+    const check = checkPrograms({ binary: process.execPath, jailer }, AbortSignal.timeout(10_000));
     await expect(check).rejects.toMatchObject({
       code: "JAILER_UNUSABLE",
       message: expect.stringContaining("libraries"),
