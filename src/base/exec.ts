@@ -9,6 +9,8 @@ interface ExecOptions {
   maxOutput?: number;
   /** Written to its standard input, which is then closed. */
   input?: string;
+  /** Its environment. Default: nothing but a search path and a neutral locale. */
+  env?: NodeJS.ProcessEnv;
   /** Exit codes that are no failure. Default only 0. */
   accept?: readonly number[];
 }
@@ -20,8 +22,8 @@ export interface ExecResult {
 }
 
 /**
- * Runs a short program to its end. Nothing is interpreted by a shell, and its environment holds nothing but a search
- * path and a neutral locale.
+ * Runs a short program to its end. Nothing is interpreted by a shell, and unless told otherwise its environment holds
+ * nothing but a search path and a neutral locale.
  *
  * @throws FireteactError `PROGRAM_MISSING`, `PROGRAM_TIMEOUT` or `PROGRAM_FAILED` (facts: `program`, `code`, `signal`), or
  *   the signal's reason.
@@ -31,7 +33,7 @@ export async function exec(program: string, args: readonly string[], options: Ex
   const { timeout = 30_000, maxOutput = 1024 * 1024, accept = [0] } = options;
   const child = spawn(program, args, {
     stdio: ["pipe", "pipe", "pipe"],
-    env: { PATH: SEARCH_PATH, LC_ALL: "C.UTF-8" },
+    env: options.env ?? { PATH: SEARCH_PATH, LC_ALL: "C.UTF-8" },
   });
   let timedOut = false;
   const end = () => child.kill("SIGKILL");

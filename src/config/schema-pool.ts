@@ -13,7 +13,9 @@ const runnerSchema = z.strictObject({
   image: text(1_024)
     .regex(/^[^\s\u0000-\u001f\u007f-][^\s\u0000-\u001f\u007f]*$/, "must be an image reference without spaces")
     .optional()
-    .describe("Image of the guest; a local reference for driver qemu."),
+    .describe(
+      "Image of the guest: local:NAME for one of this host, or one from a registry, such as ghcr.io/owner/image:tag.",
+    ),
   agent: z
     .enum(["fireteact", "original"])
     .default("fireteact")
@@ -23,7 +25,9 @@ const runnerSchema = z.strictObject({
   imagePullPolicy: z
     .enum(["Always", "IfNotPresent", "Never"])
     .default("IfNotPresent")
-    .describe("When the image is pulled; images that are built here are brought up to date at each start."),
+    .describe(
+      "When the registry is asked for the image: at each start and every five minutes, when it is not here, or never. Local images are brought up to date at each start.",
+    ),
 });
 
 const firecrackerSchema = z.strictObject({

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { duration, forgeName, hostName, httpUrl, listenAddress, path, proxyUrl, text } from "./fields.ts";
+import { imagesSchema } from "./schema-images.ts";
 import { limitsSchema } from "./schema-limits.ts";
 import { networkSchema } from "./schema-network.ts";
 import { poolSchema } from "./schema-pool.ts";
@@ -100,6 +101,7 @@ export const fileSchema = z.strictObject({
     .optional()
     .describe("Accept the forge's workflow_job webhooks at /webhooks/forge."),
   guest: guestSchema.prefault({}).describe("What every microVM gets from this host."),
+  images: imagesSchema.prefault({}).describe("Images from registries."),
   network: networkSchema.prefault({}).describe("The embedded network of microVMs."),
   host: z
     .strictObject({

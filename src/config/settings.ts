@@ -3,6 +3,7 @@ import { LOG_LEVELS, type LogLevel } from "../base/log.ts";
 import {
   type EgressPolicy,
   type GuestSettings,
+  type ImageSettings,
   type ListenAddress,
   type NativeSettings,
   type PoolSettings,
@@ -48,10 +49,24 @@ export function toSettings(config: Config, forge: ForgeConfig, file: string): Se
     ...(webhook !== undefined && { webhook: { secretFile: path(webhook.secretFile) } }),
     guest: { caFiles: guest.caFiles.map(path), env: guest.env, engines: enginePaths(guest.engines, path) },
     network: { subnet: config.network.subnet, dns: config.network.dns },
+    images: imageSettings(config.images, path),
     fleet: config.fleet,
     host: defined({ ...host, jailDir: host.jailDir && path(host.jailDir) }),
     containerd: config.containerd,
     cni: { confDir: path(cni.confDir), binDir: path(cni.binDir) },
+  };
+}
+
+function imageSettings(images: Config["images"], path: (text: string) => string): ImageSettings {
+  const { authFile, maxSizeMib, pullTimeout, registries } = images;
+  return {
+    ...(authFile !== undefined && { authFile: path(authFile) }),
+    maxSizeMib,
+    pullTimeout: parseDuration(pullTimeout) ?? 0,
+    registries: registries.map(({ caFile, ...registry }) => ({
+      ...registry,
+      ...(caFile !== undefined && { caFile: path(caFile) }),
+    })),
   };
 }
 

@@ -17,6 +17,7 @@ export interface Settings {
   history: { runners: number; days: number };
   webhook?: { secretFile: string };
   guest: GuestSettings;
+  images: ImageSettings;
   network: NetworkSettings;
   /** The hosts that serve the same forges: their number, or all their names. */
   fleet: { hosts: number | string[] };
@@ -173,6 +174,26 @@ export interface Rates {
 
 /** What guests reach unless the configuration says otherwise. */
 export const DEFAULT_EGRESS: EgressPolicy = { reach: "internet-only", allow: [], rates: {} };
+
+export interface ImageSettings {
+  /** Docker's configuration, with credentials; absent means that of the user. */
+  authFile?: string;
+  /** Most that an image may have, packed as well as unpacked. */
+  maxSizeMib: number;
+  /** Milliseconds. */
+  pullTimeout: number;
+  registries: RegistryPlace[];
+}
+
+/** A registry that is not simply asked over HTTPS. */
+export interface RegistryPlace {
+  host: string;
+  /** Addresses that are asked before it. */
+  mirrors: string[];
+  plainHttp: boolean;
+  /** PEM file with certificates trusted besides the system's. */
+  caFile?: string;
+}
 
 export interface NetworkSettings {
   /** Addresses of the guests as the host sees them, IPv4 with prefix length. */

@@ -15,6 +15,8 @@ export interface Images {
   resolve(reference: string, signal: AbortSignal, progress: (line: string) => void): Promise<GuestImage>;
   /** Looks quickly whether the image that was resolved before is still here and whole; throws what is wrong with it. */
   verify(reference: string): Promise<void>;
+  /** Whether an image comes from a registry: then it may take long, or never come. */
+  isRemote(reference: string): boolean;
   list(): Promise<GuestImage[]>;
 }
 

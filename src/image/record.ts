@@ -19,6 +19,8 @@ export const ImageRecord = z.object({
   kernelVersion: z.string(),
   /** Unix milliseconds. */
   builtAt: z.number(),
+  /** Where a pulled image is from; its root file system serves every kernel. */
+  source: z.object({ manifest: z.string(), layers: z.array(z.string()), recipe: z.number() }).optional(),
   /** The files as they were built. Absent in records of older versions. */
   files: z.record(z.string(), z.object({ size: z.number(), mtimeMs: z.number(), sha256: z.string() })).optional(),
 });

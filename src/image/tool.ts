@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { pipeline } from "node:stream/promises";
 import { FireteactError } from "../base/errors.ts";
 import { kill } from "../base/process.ts";
 
@@ -23,6 +24,8 @@ export interface ToolOptions {
   env?: Record<string, string>;
   /** Called with every line of standard error as it comes. */
   onLine?: (line: string) => void;
+  /** Written to its standard input. A failure to make it is the failure of the call. */
+  input?: AsyncIterable<Buffer>;
 }
 
 const KEPT_CHARACTERS = 64 * 1024;
@@ -35,7 +38,7 @@ export async function runTool(tool: Tool, args: readonly string[], options: Tool
   const { signal } = options;
   signal.throwIfAborted();
   const child = spawn(tool, args, {
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
     // A group of its own, so that an abort reaches what the tool has started.
     detached: true,
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -48,6 +51,7 @@ export async function runTool(tool: Tool, args: readonly string[], options: Tool
     if (child.pid !== undefined) kill(-child.pid, "SIGTERM");
   };
   signal.addEventListener("abort", abort, { once: true });
+  const fed = feed(child.stdin, options.input ?? [], abort);
   try {
     const code = await new Promise<number | null>((resolve, reject) => {
       child.once("error", reject);
@@ -56,11 +60,30 @@ export async function runTool(tool: Tool, args: readonly string[], options: Tool
       throw missing(tool, error);
     });
     signal.throwIfAborted();
+    const unfed = await fed;
+    if (unfed !== undefined) throw unfed.error;
     if (code !== 0) throw failed(tool, args, code, errors.text());
     return output.text();
   } finally {
     signal.removeEventListener("abort", abort);
   }
+}
+
+/** Writes a tool's input. What keeps the input from being made ends the tool; one that ends before its input speaks for itself. */
+async function feed(
+  stdin: NodeJS.WritableStream,
+  input: AsyncIterable<Buffer> | Iterable<Buffer>,
+  abort: () => void,
+): Promise<{ error: unknown } | undefined> {
+  try {
+    await pipeline(input, stdin);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? "";
+    if (["EPIPE", "ECONNRESET", "ERR_STREAM_PREMATURE_CLOSE", "ERR_STREAM_DESTROYED"].includes(code)) return undefined;
+    abort();
+    return { error };
+  }
+  return undefined;
 }
 
 /** Keeps the end of a stream, bounded, and hands on its lines. */

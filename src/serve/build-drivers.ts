@@ -3,9 +3,7 @@ import type { Logger } from "../base/log.ts";
 import type { Places } from "../base/names.ts";
 import type { Settings } from "../core/settings.ts";
 import type { DriverName } from "../core/types.ts";
-import { buildImage } from "../image/build/build.ts";
 import type { Images, RootDisks } from "../image/port.ts";
-import { createImages, type LocalImages } from "../image/store/images.ts";
 import { createRootDisks } from "../image/store/root-disks.ts";
 import { createMetadataPublisher } from "../metadata/publisher.ts";
 import { createEmbeddedNetwork } from "../network/embedded/network.ts";
@@ -14,8 +12,9 @@ import { createFakeDriver } from "../sandbox/fake/driver.ts";
 import { createNativeDriver } from "../sandbox/native/driver.ts";
 import type { SandboxDriver } from "../sandbox/port.ts";
 import { createQemuDriver, type QemuPool } from "../sandbox/qemu/driver.ts";
+import { hostImages } from "./host-images.ts";
 import { createImageUpdates, DEFAULT_IMAGE } from "./image-updates.ts";
-import { agentCommand, imageSources } from "./programs.ts";
+import { agentCommand } from "./programs.ts";
 
 interface BuildDeps {
   /** Drivers of sandboxes that live on, whether a pool still names them or not. */
@@ -46,7 +45,7 @@ export interface Drivers {
 export function buildDrivers(deps: BuildDeps): Drivers {
   const byName = new Map<DriverName, SandboxDriver>();
   const names = new Set([...deps.settings().pools.map((pool) => pool.driver), ...deps.inUse]);
-  const images = hostImages(deps);
+  const images = hostImages(deps.places, deps.settings);
   let network: Network | undefined;
   if (names.has("fake")) byName.set("fake", createFakeDriver({ ...deps, command: fakeCommand }));
   if (names.has("native")) byName.set("native", createNativeDriver(deps));
@@ -67,17 +66,12 @@ export function buildDrivers(deps: BuildDeps): Drivers {
     },
     close: async (options) => {
       await update?.stop();
+      await images.close();
       for (const driver of byName.values()) await driver.close();
       await network?.close(options);
     },
   };
 }
-
-const hostImages = ({ places, settings }: BuildDeps): LocalImages =>
-  createImages({
-    places,
-    build: (name, signal, progress) => buildImage(imageSources(settings().guest), { places, signal, progress, name }),
-  });
 
 function qemuDriver(deps: BuildDeps, network: Network, images: Images): SandboxDriver {
   const { places, clock } = deps;

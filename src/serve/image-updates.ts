@@ -56,6 +56,8 @@ export function createImageUpdates(deps: {
     timer = clock.after(LOOK_EVERY, () => void look());
     const used = settings().pools.filter((pool) => pool.qemu !== undefined);
     for (const reference of new Set(used.map(({ image = DEFAULT_IMAGE }) => image))) {
+      // Not waited for: what it brings is seen by a later look.
+      void images.refresh(reference, (line) => log.info({ line }, "image"));
       // What cannot be read now may be in the middle of a change.
       const digest = await images.digestOf(reference).catch(() => digests.get(reference));
       if (digests.get(reference) === digest) continue;

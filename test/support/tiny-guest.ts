@@ -74,7 +74,12 @@ export async function tinyGuest(directory: string): Promise<{ image: GuestImage;
   await writeFile(pristine, Buffer.alloc(1024 * 1024));
   return {
     image,
-    images: { resolve: async () => image, verify: async () => undefined, list: async () => [image] },
+    images: {
+      resolve: async () => image,
+      verify: async () => undefined,
+      isRemote: () => false,
+      list: async () => [image],
+    },
     disks: {
       clone: async (_, target) => {
         const path = join(target, "scratch.img");

@@ -1,4 +1,4 @@
-import { link, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FireteactError, systemCode } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
@@ -6,21 +6,19 @@ import { type GuestKernel, guestKernel } from "../kernel/debian.ts";
 import { GUEST_MODULES, loadOrder } from "../kernel/modules.ts";
 import { withLock } from "../lock.ts";
 import type { GuestImage } from "../port.ts";
+import { isWhole, placeImage } from "../publish.ts";
 import {
-  checkFiles,
   describeFiles,
   type ImageRecord,
-  imageDirectory,
   imagesDirectory,
   isDamage,
-  readRecord,
   readReference,
   toImage,
   writeReference,
 } from "../record.ts";
+import { collectLocked } from "../store/collect.ts";
 import { runTool } from "../tool.ts";
 import { baseArchive, baseKey, baseSpec } from "./base.ts";
-import { removeUnused } from "./clean.ts";
 import { buildInitrd, readBusybox } from "./initrd.ts";
 import { fileSha256, sha256, treeManifest } from "./manifest.ts";
 import { packExt4 } from "./pack.ts";
@@ -96,7 +94,7 @@ async function buildLocked(
   const init = await readFile(initFile).catch(isMissing(initFile, WHOLE_PROGRAM));
   const kernel = await guestKernel({ places, signal, progress, refresh });
   const top = await topKey(files);
-  await removeUnused(places);
+  await collectLocked(places);
   const base = await baseArchive(spec, { places, signal, progress, refresh });
   const inputs = sha256(
     JSON.stringify([RECIPE, baseKey(spec), base.version, top, kernel.sha256, sha256(busybox), init.toString()]),
@@ -168,32 +166,9 @@ async function publish(draft: string, { digest, inputs, kernel, places, name }: 
     files: await describeFiles(draft, ["rootfs.ext4", "vmlinux", "initrd"]),
   };
   await writeFile(join(draft, "image.json"), `${JSON.stringify(record, null, 2)}\n`);
-  const directory = imageDirectory(places, digest);
-  await rename(draft, directory).catch(async (error: unknown) => {
-    if (!["ENOTEMPTY", "EEXIST"].includes(systemCode(error) ?? "")) throw error;
-    if (await isWhole(places, record)) {
-      // The same content is here, from other inputs. Guests may run from its files: only the record is replaced.
-      await rename(join(draft, "image.json"), join(directory, "image.json"));
-      return;
-    }
-    const damaged = `${draft}-damaged`;
-    await rename(directory, damaged);
-    await rename(draft, directory);
-  });
+  await placeImage(draft, record, places);
   await writeReference(places, name, digest);
   return record;
-}
-
-/** Whether the files of an image that is here are those of its record. */
-async function isWhole(places: Places, { digest }: Pick<ImageRecord, "digest">): Promise<boolean> {
-  try {
-    const record = await readRecord(imageDirectory(places, digest));
-    if (record !== undefined) await checkFiles(places, record);
-    return record !== undefined;
-  } catch (error) {
-    if (!isDamage(error)) throw error;
-    return false;
-  }
 }
 
 function diskFull(error: unknown, places: Places): unknown {

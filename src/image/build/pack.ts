@@ -7,15 +7,28 @@ import { walk } from "./walk.ts";
 const BLOCK = 4096;
 const INODE = 256;
 
+/** Space that a tree's content takes in whole blocks, and the number of its inodes at most. */
+export interface TreeSize {
+  bytes: number;
+  entries: number;
+}
+
 /**
  * Writes a tree as an ext4 image without mounting anything. Among ext4, erofs and squashfs, each with and without
  * compression, it was the one from which an emulated guest starts soonest, and its driver is part of the kernel
  * (docs/guest-image.md has the figures).
  *
  * @param digest Of the content; the file system's identifiers are taken from it, so that they are reproducible.
+ * @param known Its size, where the caller knows it.
  */
-export async function packExt4(tree: string, target: string, digest: string, signal: AbortSignal): Promise<void> {
-  const { bytes, entries } = await measure(tree);
+export async function packExt4(
+  tree: string,
+  target: string,
+  digest: string,
+  signal: AbortSignal,
+  known?: TreeSize,
+): Promise<void> {
+  const { bytes, entries } = known ?? (await measure(tree));
   const inodes = entries + 256;
   // Room for the file system's own structures; what stays free is a hole and costs nothing.
   const size = Math.ceil((bytes + inodes * INODE) * 1.03) + 16 * 1024 * 1024;
@@ -33,8 +46,7 @@ export async function packExt4(tree: string, target: string, digest: string, sig
   );
 }
 
-/** Space the content takes in whole blocks, and the number of its inodes at most. */
-async function measure(tree: string): Promise<{ bytes: number; entries: number }> {
+async function measure(tree: string): Promise<TreeSize> {
   const entries = await walk(tree);
   let bytes = 0;
   for (const { stats } of entries) {

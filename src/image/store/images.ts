@@ -14,6 +14,7 @@ import {
   readReference,
   toImage,
 } from "../record.ts";
+import type { RegistryImages } from "./registry-images.ts";
 
 export interface ImagesOptions {
   places: Places;
@@ -23,6 +24,8 @@ export interface ImagesOptions {
    * error that says how to build.
    */
   build?: (name: string, signal: AbortSignal, progress: (line: string) => void) => Promise<BuiltImage>;
+  /** Images that are not this host's own. Without it their references are an error. */
+  registry?: RegistryImages;
 }
 
 export interface LocalImages extends Images {
@@ -30,13 +33,17 @@ export interface LocalImages extends Images {
   recheck(): void;
   /** Digest of the image as it is here now, without building or looking for anything. */
   digestOf(reference: string): Promise<string | undefined>;
+  /** Asks the registry again where that is wanted and due; never fails, and never waits for a guest's sake. */
+  refresh(reference: string, progress: (line: string) => void): Promise<void>;
+  /** Ends what is being pulled. */
+  close(): Promise<void>;
 }
 
 /** The image that follows the program and its configuration. One of another name belongs to whoever built it. */
 const FOLLOWING = "default";
 
 /** The images of this host, kept under `<state>/images/`. */
-export function createImages({ places, build }: ImagesOptions): LocalImages {
+export function createImages({ places, build, registry }: ImagesOptions): LocalImages {
   const running = new Map<string, Promise<GuestImage>>();
   /** Counts the sources that there have been, and which of them the default image was last compared with. */
   let sources = 1;
@@ -72,7 +79,10 @@ export function createImages({ places, build }: ImagesOptions): LocalImages {
 
     async resolve(reference, signal, progress) {
       const name = localName(reference);
-      if (name === undefined) throw notLocal(reference);
+      if (name === undefined) {
+        if (registry === undefined) throw notLocal(reference);
+        return await registry.resolve(reference, signal, progress);
+      }
       // Callers at the same time share one build. It ends with the first one's signal; the others may ask again.
       const key = `${name} ${sources}`;
       const shared = running.get(key) ?? find(name, signal, progress).finally(() => running.delete(key));
@@ -82,6 +92,7 @@ export function createImages({ places, build }: ImagesOptions): LocalImages {
 
     async verify(reference) {
       const name = localName(reference);
+      if (name === undefined && registry !== undefined) return await registry.verify(reference);
       const record = name === undefined ? undefined : await readReference(places, name);
       if (record === undefined) throw notHere(name ?? reference);
       await checkFiles(places, record);
@@ -89,8 +100,17 @@ export function createImages({ places, build }: ImagesOptions): LocalImages {
 
     async digestOf(reference) {
       const name = localName(reference);
-      return name === undefined ? undefined : (await readReference(places, name))?.digest;
+      if (name === undefined) return await registry?.digestOf(reference);
+      return (await readReference(places, name))?.digest;
     },
+
+    isRemote: (reference) => localName(reference) === undefined,
+
+    refresh: async (reference, progress) => {
+      if (localName(reference) === undefined) await registry?.refresh(reference, progress);
+    },
+
+    close: async () => await registry?.close(),
 
     async list() {
       const directory = imagesDirectory(places);

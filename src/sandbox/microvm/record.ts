@@ -22,6 +22,8 @@ export interface SandboxRecord {
   /** Uptime, in `boot`, at which it was begun. */
   since: number;
   boot: string;
+  /** Digest of the image that it boots: it is not cleared away meanwhile. */
+  image?: string | undefined;
   /** User id that only this sandbox's monitor has. */
   uid?: number | undefined;
   /** The guest's address as the host sees it. */
@@ -43,6 +45,7 @@ const schema: z.ZodType<SandboxRecord> = z.object({
   vcpus: z.int().nonnegative(),
   since: z.number().nonnegative(),
   boot,
+  image: z.string().max(256).optional(),
   // Never a user of the host: everything that runs as this one is ended with the sandbox.
   uid: z.int().min(1000).max(0xffff_fffd).optional(),
   address: z.ipv4().optional(),

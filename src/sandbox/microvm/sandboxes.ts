@@ -17,8 +17,8 @@ export interface Sandboxes {
   places(hex: string): SandboxPlaces;
   /** Holds a directory for each sandbox's disks. */
   diskRoot: string;
-  /** Puts a new sandbox on record, before anything else of it is made. */
-  begin(spec: SandboxSpec): SandboxPlaces;
+  /** Puts a new sandbox on record, with its image's digest, before anything else of it is made. */
+  begin(spec: SandboxSpec, image?: string): SandboxPlaces;
   /** Adds to the record what has to be taken apart, too. */
   update(hex: string, change: Partial<SandboxRecord>): void;
   list(known?: (hex: string) => boolean): Promise<SandboxInfo[]>;
@@ -49,7 +49,7 @@ export function createSandboxes(deps: {
   const diskRoot = dirname(placesOf(deps.places, "0".repeat(24)).disks);
   const places = (hex: string) => placesOf(deps.places, hex);
 
-  const begin = (spec: SandboxSpec): SandboxPlaces => {
+  const begin = (spec: SandboxSpec, image?: string): SandboxPlaces => {
     const own = places(spec.hex);
     const hidden = join(root, `.${spec.hex}.new`);
     mkdirSync(root, { recursive: true, mode: 0o755 });
@@ -58,7 +58,7 @@ export function createSandboxes(deps: {
       mkdirSync(hidden, { mode: 0o755 });
       const { hex, pool, runnerId, memoryMib, vcpus } = spec;
       const begun = { since: clock.uptime(), boot: bootId() };
-      writeRecord(hidden, { version: 1, driver, hex, pool, runnerId, memoryMib, vcpus, ...begun });
+      writeRecord(hidden, { version: 1, driver, hex, pool, runnerId, memoryMib, vcpus, image, ...begun });
       // No other process, and no later one, sees the directory without its record. Fails where there is one.
       renameSync(hidden, own.directory);
     } catch (error) {

@@ -133,7 +133,7 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
     const image = await context.step("resolve image", () => imageOf(pool, context));
     const machine = await machineOf(pool, image);
     signal.throwIfAborted();
-    const own = sandboxes.begin(spec);
+    const own = sandboxes.begin(spec, image.digest);
     try {
       const scratch = await context.step("clone disk", () => cloneDisk(pool.disks, spec.hex, own, signal));
       const guest = await context.step("attach network", () => network.attach(spec.hex, spec.pool, signal));

@@ -23,6 +23,7 @@ async function hostWithStore() {
   const images: Images = {
     resolve: (...args) => opened().resolve(...args),
     verify: (reference) => opened().verify(reference),
+    isRemote: (reference) => opened().isRemote(reference),
     list: () => opened().list(),
   };
   const host = await qemuHost({ image: "default" }, { images });

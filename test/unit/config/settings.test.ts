@@ -16,6 +16,7 @@ describe("what nobody set", () => {
       drainTimeout: 190 * MINUTE,
       pollInterval: 5_000,
       guest: { caFiles: [], env: {} },
+      images: { maxSizeMib: 20_480, pullTimeout: 30 * 60_000, registries: [] },
       network: { subnet: "10.201.0.0/24", dns: [] },
       fleet: { hosts: 1 },
       host: {},
