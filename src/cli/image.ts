@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import type { Settings } from "../core/settings.ts";
-import type { Collected } from "../image/store/collect.ts";
+import type { Collected } from "../image/collect.ts";
 import type { CommandContext } from "./command.ts";
 import { actionOf, defineCommand, textOption, usage } from "./command.ts";
 import { DEFAULT_CONFIG, placesFromEnvironment } from "./places.ts";
@@ -118,7 +118,7 @@ async function pull(context: CommandContext): Promise<NonNullable<ImageResult["p
 /** Pulled images that no pool of the configuration names are forgotten; without a configuration none is. */
 async function gc(context: CommandContext): Promise<NonNullable<ImageResult["collected"]>> {
   const [{ collect }, { canonical }] = await Promise.all([
-    import("../image/store/collect.ts"),
+    import("../image/collect.ts"),
     import("../serve/host-images.ts"),
   ]);
   const { settings } = await settingsOf(context);

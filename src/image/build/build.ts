@@ -2,6 +2,7 @@ import { link, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/pro
 import { join } from "node:path";
 import { FireteactError, systemCode } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
+import { collectLocked } from "../collect.ts";
 import { type GuestKernel, guestKernel } from "../kernel/debian.ts";
 import { GUEST_MODULES, loadOrder } from "../kernel/modules.ts";
 import { withLock } from "../lock.ts";
@@ -16,7 +17,6 @@ import {
   toImage,
   writeReference,
 } from "../record.ts";
-import { collectLocked } from "../store/collect.ts";
 import { runTool } from "../tool.ts";
 import { baseArchive, baseKey, baseSpec } from "./base.ts";
 import { buildInitrd, readBusybox } from "./initrd.ts";

@@ -1,12 +1,12 @@
 import { describe, FireteactError } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
 import type { BootFiles } from "../boot-files.ts";
+import { collect } from "../collect.ts";
 import { assemble, assembledDigest, reassemble } from "../oci/assemble.ts";
 import { openImage, type PullSettings } from "../oci/pull.ts";
 import { type ImageReference, parseReference } from "../oci/reference.ts";
 import type { GuestImage } from "../port.ts";
 import { checkFiles, type ImageRecord, imageDirectory, isDamage, readRecord, toImage } from "../record.ts";
-import { collect } from "./collect.ts";
 import { type PulledRecord, readPulled, writePulled } from "./pulled.ts";
 
 /** When a registry is asked for an image. */

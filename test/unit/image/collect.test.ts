@@ -2,8 +2,8 @@ import { mkdir, readdir, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { sandboxDirectory } from "../../../src/base/names.ts";
+import { type CollectOptions, collect } from "../../../src/image/collect.ts";
 import { imagesDirectory, referencesDirectory, writeReference } from "../../../src/image/record.ts";
-import { type CollectOptions, collect } from "../../../src/image/store/collect.ts";
 import { pulledFile, writePulled } from "../../../src/image/store/pulled.ts";
 import { temporaryDirectory } from "./temporary.ts";
 

@@ -1,15 +1,15 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { ignore } from "../../base/errors.ts";
-import type { Places } from "../../base/names.ts";
-import { identify } from "../../base/process.ts";
-import { withLock } from "../lock.ts";
-import { workPid } from "../oci/convert.ts";
-import { pullDirectory } from "../oci/pull.ts";
-import { imagesDirectory, readRecord, referencesDirectory } from "../record.ts";
-import { imagesInUse } from "./in-use.ts";
-import { namesOf } from "./list.ts";
-import { listPulled, pulledDirectory, pulledFile } from "./pulled.ts";
+import { ignore } from "../base/errors.ts";
+import type { Places } from "../base/names.ts";
+import { identify } from "../base/process.ts";
+import { withLock } from "./lock.ts";
+import { workPid } from "./oci/convert.ts";
+import { pullDirectory } from "./oci/pull.ts";
+import { imagesDirectory, readRecord, referencesDirectory } from "./record.ts";
+import { imagesInUse } from "./store/in-use.ts";
+import { namesOf } from "./store/list.ts";
+import { listPulled, pulledDirectory, pulledFile } from "./store/pulled.ts";
 
 export interface CollectOptions {
   /** Whether a registry reference is still wanted. Without it all of them are. */
