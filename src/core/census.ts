@@ -75,7 +75,9 @@ export function create(pool: Pool, job: WaitingJob | undefined, survey: Survey, 
  */
 export function fillUp(census: Census, room: Room, survey: Survey, draft: Draft): void {
   const { view, busy, avail, given, unmatched } = census;
-  const { minIdle, minRunners } = view.pool;
+  const { minIdle, minRunners, trust } = view.pool;
+  // It is registered at the repository of a job that waits, or not at all.
+  if (trust !== undefined) return;
   const missing = Math.max(minIdle - unmatched.length, minRunners - busy - avail - given, 0);
   for (let made = 0; made < missing; made++) {
     if (room.obstacle(view) !== undefined || room.reserve(view.pool) !== undefined) return;

@@ -21,6 +21,7 @@ export function newRunner(pool: Pool, job: Job | undefined, input: PlanInput): R
     ...(revision === undefined ? {} : { revision }),
     ...(pool.mute === undefined ? {} : { mute: pool.mute }),
     ...(job === undefined ? {} : { jobKey: job.key }),
+    ...(pool.trust === undefined || job?.repository === undefined ? {} : { repository: job.repository }),
     // Only our agent can make an engine ask for one job.
     ...(job?.handle === undefined || pool.mute === true ? {} : { handle: job.handle }),
     since: input.now,

@@ -1,3 +1,4 @@
+import type { Distrust } from "../base/trust.ts";
 import type { Draft } from "./draft.ts";
 import { type Offer, type Turn, turnsOf } from "./fleet.ts";
 import { isUnservable } from "./left-alone.ts";
@@ -7,6 +8,7 @@ import type { Obstacle, Room } from "./room.ts";
 import { isLive, jobOf } from "./runner.ts";
 import type { Supply } from "./supply.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
+import { refusalBy, refusalFromAfar, refusalOf } from "./trust.ts";
 import type { Runner } from "./types.ts";
 
 /** What becomes of a job that waits. */
@@ -22,6 +24,8 @@ export type Fate =
   | { kind: "host-full"; pool: PoolView; detail: string }
   | { kind: "refused"; pools: PoolView[]; obstacle: Obstacle; pool: string }
   | { kind: "unmatched" }
+  /** Pools whose labels fit do not trust it. */
+  | { kind: "untrusted"; pool: string; refusal: Distrust }
   | { kind: "unservable"; until: number }
   | { kind: "blocked" }
   | { kind: "frozen" };
@@ -53,7 +57,12 @@ export function matchJobs(survey: Survey, supply: Supply, room: Room, draft: Dra
     else rest.push({ job, pools: rankedPools(job, survey, ranked) });
   }
   turns.reckonWithOthers(rest);
-  for (const offer of rest) fates.set(offer.job, fateByTurn(offer, turns.of(offer.job), supply, room, draft));
+  for (const offer of rest) {
+    fates.set(
+      offer.job,
+      distrusted(offer.job, survey, ranked) ?? fateByTurn(offer, turns.of(offer.job), supply, room, draft),
+    );
+  }
   return fates;
 }
 
@@ -69,7 +78,7 @@ function fateBeforeMatching(job: WaitingJob, picked: Map<string, string>, draft:
 /** The runner bound to the job, or the listening one it was matched to before. */
 function matchKept(job: WaitingJob, supply: Supply, kept: Map<string, string>): Fate | undefined {
   for (const [target, { handle }] of job.sightings) {
-    const bound = handle === undefined ? undefined : supply.claimBound(target, handle);
+    const bound = handle === undefined ? undefined : supply.claimBound(target, handle, job);
     if (bound !== undefined) return { kind: "matched", runner: bound };
   }
   const before = kept.get(job.key);
@@ -103,11 +112,21 @@ function fateByTurn({ job, pools }: Offer, turn: Turn, supply: Supply, room: Roo
 }
 
 function rankedPools(job: WaitingJob, survey: Survey, ranked: Map<string, PoolView[]>): PoolView[] {
-  const kind = [...job.targets, ...job.labels].join("\n");
+  const kind = kindOf(job);
   const pools = ranked.get(kind) ?? viewsOf(job, survey);
   ranked.set(kind, pools);
-  return pools;
+  return pools.filter(({ pool }) => refusalBy(pool, job) === undefined);
 }
+
+/** What becomes of a job that some pool's labels fit, and that none of those trusts. */
+function distrusted(job: WaitingJob, survey: Survey, ranked: Map<string, PoolView[]>): Fate | undefined {
+  const pools = ranked.get(kindOf(job)) ?? [];
+  if (pools.some(({ pool }) => refusalBy(pool, job) === undefined)) return undefined;
+  const found = refusalOf(pools, job) ?? refusalFromAfar(job, survey);
+  return found === undefined ? undefined : { kind: "untrusted", ...found };
+}
+
+const kindOf = (job: WaitingJob): string => [...job.targets, ...job.labels].join("\n");
 
 function viewsOf(job: WaitingJob, survey: Survey): PoolView[] {
   const pools = survey.input.pools.map((view) => view.pool);

@@ -1,7 +1,10 @@
 import type { Pool } from "./types.ts";
 
 /** What decides whether jobs can go somewhere: a pool, or the labels a runner was registered with. */
-export type Acceptor = Pick<Pool, "target" | "labels" | "driver">;
+export type Acceptor = Pick<Pool, "target" | "labels" | "driver"> & {
+  trust?: unknown;
+  repository?: string;
+};
 
 /** A label as forges match it: `name:host` and `name:docker://image` are written for engines only. */
 export function labelName(label: string): string {
@@ -20,10 +23,13 @@ export function covers(offered: readonly string[], asked: readonly string[]): bo
   return [...labelNames(asked)].every((label) => names.has(label));
 }
 
-/** A job without labels would run anywhere, so it never goes to a pool that runs jobs on the host itself. */
+/**
+ * A job without labels would run anywhere, so it never goes to a pool that runs jobs on the host itself, or that trusts
+ * only some. Whether it is trusted is asked apart: see trust.ts.
+ */
 export function accepts(acceptor: Acceptor, job: { targets: ReadonlySet<string>; labels: readonly string[] }): boolean {
   if (!job.targets.has(acceptor.target)) return false;
-  return job.labels.length === 0 ? isMicrovm(acceptor) : covers(acceptor.labels, job.labels);
+  return job.labels.length === 0 ? isForAnyJob(acceptor) : covers(acceptor.labels, job.labels);
 }
 
 /** The pools a job may go to, best first: fewest labels beyond the job's own, then the order of the configuration. */
@@ -41,6 +47,6 @@ export function unknownLabels(pools: readonly Pool[], job: Parameters<typeof acc
   return [...labelNames(job.labels)].filter((label) => !names.has(label));
 }
 
-function isMicrovm(acceptor: Acceptor): boolean {
-  return acceptor.driver !== "native";
+function isForAnyJob({ driver, trust, repository }: Acceptor): boolean {
+  return driver !== "native" && trust === undefined && repository === undefined;
 }

@@ -41,6 +41,8 @@ export function reasonOf(
       return { ...seen, code: fate.obstacle.code, detail: refusal(fate), pool: fate.pool };
     case "unmatched":
       return { ...seen, code: "no-pool-matches", detail: noPool(job, survey) };
+    case "untrusted":
+      return { ...seen, ...distrustIn(fate), pool: fate.pool };
     case "unservable":
       return { ...seen, code: "unservable", detail: unservable(fate.until - draft.now) };
     case "blocked":
@@ -92,6 +94,10 @@ function noPool(job: WaitingJob, survey: Survey): string {
   );
   if (unknown.length === 0) return `no single pool offers all of its labels: ${job.labels.join(", ")}`;
   return `no pool offers ${unknown.length === 1 ? "the label" : "the labels"} ${unknown.join(", ")}`;
+}
+
+function distrustIn({ pool, refusal }: Extract<Fate, { kind: "untrusted" }>): Pick<WaitReason, "code" | "detail"> {
+  return { code: refusal.code, detail: `pool ${pool} does not trust it: ${refusal.detail}` };
 }
 
 function unservable(rest: number): string {

@@ -227,6 +227,7 @@ export function poolOf(settings: PoolSettings, flavour: "gitea" | "forgejo", gue
     driver: settings.driver,
     engine,
     ...(settings.mute === undefined ? {} : { mute: settings.mute }),
+    ...(settings.trust === undefined ? {} : { trust: settings.trust }),
     target: settings.target,
     prefix: settings.prefix,
     memoryMib: settings.memoryMib,

@@ -1,8 +1,9 @@
 import type { Draft } from "./draft.ts";
-import { type Acceptor, accepts, labelNames } from "./match.ts";
+import { accepts, labelNames } from "./match.ts";
 import type { PoolView } from "./plan-types.ts";
 import { isAvailable } from "./runner.ts";
 import type { Survey, WaitingJob } from "./survey.ts";
+import { mayBeGiven } from "./trust.ts";
 import type { AgentState, Runner } from "./types.ts";
 
 /** Runners that may still take a job. */
@@ -17,13 +18,13 @@ export interface Supply {
   has(job: WaitingJob): boolean;
   /** Takes this very runner, if it is free and may serve the job. */
   claim(runner: string, job: WaitingJob): Runner | undefined;
-  /** Takes the runner that is bound to the handle. */
-  claimBound(target: string, handle: string): Runner | undefined;
+  /** Takes the runner that is bound to the handle, which is the job's. */
+  claimBound(target: string, handle: string, job: WaitingJob): Runner | undefined;
 }
 
 /** Runners that accept the same jobs, the one furthest on its way first. */
 interface Group {
-  acceptor: Acceptor;
+  acceptor: Runner;
   order: number;
   size: number;
   isCommitted: boolean;
@@ -48,7 +49,7 @@ export function supplyOf(survey: Survey, draft: Draft): Supply {
     const kind = [...job.targets, ...job.labels].join("\n");
     const known = fitting.get(kind) ?? groups.filter((group) => accepts(group.acceptor, job));
     fitting.set(kind, known);
-    return known;
+    return known.filter((group) => mayBeGiven(group.acceptor, job, survey));
   };
   const firstFree = (group: Group): Runner | undefined => {
     while (group.next < group.runners.length && !free.has(group.runners[group.next]?.id ?? "")) group.next++;
@@ -73,11 +74,16 @@ export function supplyOf(survey: Survey, draft: Draft): Supply {
     },
     claim: (id, job) => {
       const runner = free.get(id);
-      return runner !== undefined && runner.handle === undefined && accepts(runner, job) ? take(runner) : undefined;
+      return runner !== undefined &&
+        runner.handle === undefined &&
+        accepts(runner, job) &&
+        mayBeGiven(runner, job, survey)
+        ? take(runner)
+        : undefined;
     },
-    claimBound: (target, handle) => {
+    claimBound: (target, handle, job) => {
       const runner = bound.get(`${target} ${handle}`);
-      return runner !== undefined && free.has(runner.id) ? take(runner) : undefined;
+      return runner !== undefined && free.has(runner.id) && mayBeGiven(runner, job, survey) ? take(runner) : undefined;
     },
   };
 }
@@ -114,7 +120,7 @@ function groupsOf(runners: Runner[], survey: Survey): Group[] {
   const groups = new Map<string, Group>();
   for (const runner of runners) {
     const committed = isCommitted(runner);
-    const key = [runner.pool, runner.target, runner.driver, committed, ...runner.labels].join("\n");
+    const key = [runner.pool, runner.target, runner.repository, runner.driver, committed, ...runner.labels].join("\n");
     const group = groups.get(key) ?? {
       acceptor: runner,
       order: survey.pools.get(runner.pool)?.pool.order ?? Number.MAX_SAFE_INTEGER,

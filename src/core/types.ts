@@ -1,3 +1,5 @@
+import type { JobOrigin, TrustPolicy } from "../base/trust.ts";
+
 /**
  * The words of the program. Plain data: every type here can be stored, compared and printed.
  * Times named `at` are Unix milliseconds (for people); times named `since`, `until` or `now` are milliseconds of uptime
@@ -28,7 +30,9 @@ export type ForgeScope =
   | { kind: "instance" }
   | { kind: "org"; owner: string }
   | { kind: "user" }
-  | { kind: "repo"; owner: string; repo: string };
+  | { kind: "repo"; owner: string; repo: string }
+  /** Named repositories, each a scope of its own for registrations; `owner/*` means all of an owner's. */
+  | { kind: "trusted"; repositories: string[] };
 
 /** All limits are milliseconds; each is visible in the record of the runner it ended. */
 export interface Limits {
@@ -59,6 +63,8 @@ export interface Pool {
   engine: EngineName;
   /** See `Runner`. */
   mute?: true;
+  /** The jobs it serves, each by a runner registered at the job's own repository. Absent: every job of the target. */
+  trust?: TrustPolicy;
   /** Key of the `ForgeTarget` at which its runners are registered. */
   target: string;
   /** Prefix of runner names in the forge. */
@@ -81,6 +87,11 @@ export interface Job {
   handle?: string;
   /** `owner/name`, where the forge says it. */
   repository?: string;
+  /** The forge's id of its repository and its run, where the forge says them. */
+  repositoryId?: number;
+  run?: number;
+  /** What started it, where that was asked for. */
+  origin?: JobOrigin;
   name: string;
   /** `runs-on`, empty when the job names none. */
   labels: string[];
@@ -107,6 +118,8 @@ export interface RunnerRow {
   busy?: boolean;
   /** The job attempt it is bound to, where the forge keeps that with the row. */
   handle?: string;
+  /** The repository that it belongs to, where that is known. */
+  repository?: string;
 }
 
 export type RegistrationState =
@@ -233,6 +246,8 @@ export interface Runner {
   jobKey?: string;
   /** The job attempt it is bound to, where the forge can bind. */
   handle?: string;
+  /** It is registered at this repository alone, and serves its pool's trusted jobs only. */
+  repository?: string;
   since: number;
   at: number;
   registration: RegistrationState;

@@ -85,6 +85,7 @@ export function createDirectory(world: World, git: GitStore): Directory & Lookup
         secrets: options.secrets ?? {},
         variables: options.variables ?? {},
         runs: 0,
+        pulls: new Map(),
         directory: undefined,
       };
       if (options.files !== undefined) await git.commit(made, made.defaultBranch, options.files, "first");

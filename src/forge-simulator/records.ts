@@ -45,8 +45,22 @@ export interface Repository {
   secrets: Record<string, string>;
   variables: Record<string, string>;
   runs: number;
+  /** By number. */
+  pulls: Map<number, Pull>;
   /** The bare repository; undefined for one without files. */
   directory: string | undefined;
+}
+
+/** A pull request into the repository that holds it. */
+export interface Pull {
+  number: number;
+  author: Account;
+  /** Where its branch is: the repository itself, or a fork. */
+  from: Repository;
+  branch: string;
+  /** The branch that it wants to change. */
+  base: string;
+  agit: boolean;
 }
 
 export interface Run {
@@ -59,7 +73,9 @@ export interface Run {
   workflow: string;
   workflowName: string;
   title: string;
+  /** As in the workflow's `on:`. */
   event: string;
+  pull: Pull | undefined;
   /** The payload of the event, given to jobs as `github.event`. */
   payload: Record<string, unknown>;
   ref: string;

@@ -6,6 +6,7 @@ import { forgejoRoutes } from "./rest/forgejo.ts";
 import { generalRoutes } from "./rest/general.ts";
 import { giteaRoutes } from "./rest/gitea.ts";
 import { hookRoutes } from "./rest/hooks.ts";
+import { repositoryRoutes } from "./rest/repositories.ts";
 import { createFetch, fetchSingleTask } from "./rpc/fetch.ts";
 import { createRpc, type RpcHandler } from "./rpc/service.ts";
 import type { World } from "./world.ts";
@@ -18,6 +19,7 @@ export function simulatorRoutes(world: World, git: GitStore): Route[] {
     ...generalRoutes(world),
     ...(world.traits.flavour === "gitea" ? giteaRoutes(world) : forgejoRoutes(world)),
     ...hookRoutes(world),
+    ...repositoryRoutes(world),
     ...checkoutRoutes(world, git),
   ];
   const fetch = createFetch(world);

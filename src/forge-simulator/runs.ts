@@ -1,5 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { type Account, type Conclusion, isDone, type Job, type Repository, type Run, type Task } from "./records.ts";
+import {
+  type Account,
+  type Conclusion,
+  isDone,
+  type Job,
+  type Pull,
+  type Repository,
+  type Run,
+  type Task,
+} from "./records.ts";
 import { deleteRunner } from "./runners.ts";
 import { decide, parseWorkflow } from "./workflow.ts";
 import { announce, scopeKey, scopesOf, type World } from "./world.ts";
@@ -11,6 +20,7 @@ export interface RunRequest {
   /** File name of the workflow. */
   workflow: string;
   event: string;
+  pull: Pull | undefined;
   payload: Record<string, unknown>;
   ref: string;
   sha: string;
@@ -33,6 +43,7 @@ export function startRun(world: World, request: RunRequest): Run {
     workflowName: definition.name ?? request.workflow,
     title: definition.name ?? request.workflow,
     event: request.event,
+    pull: request.pull,
     // Runners get it as JSON, so it is kept as JSON has it.
     payload: JSON.parse(JSON.stringify(request.payload)) as Record<string, unknown>,
     ref: request.ref,

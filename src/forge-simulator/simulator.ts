@@ -6,6 +6,7 @@ import { createGitStore, type Files } from "./git.ts";
 import { type JobView, type RunHandle, type RunnerView, runHandle, viewJob, viewRunner } from "./handle.ts";
 import { createRequestLog, type RequestLog } from "./http/request-log.ts";
 import { startServer, type TlsFiles } from "./http/server.ts";
+import { keepPull, type NewPull, pullPayload, pullRef } from "./pulls.ts";
 import { simulatorRoutes } from "./routes.ts";
 import { deleteRunner, registrationToken, resetRegistrationToken } from "./runners.ts";
 import { cancelJobs, rerunJob, startRun } from "./runs.ts";
@@ -52,7 +53,9 @@ export interface Push {
   workflow?: string;
   /** Default `push`. */
   event?: string;
-  /** `github.event`; default: what a push carries. */
+  /** Starts the run as this pull request does; `event` is then `pull_request`, unless given. */
+  pull?: NewPull;
+  /** `github.event`; default: what a push carries, or the pull request. */
   payload?: Record<string, unknown>;
   /** Default: the default branch. */
   ref?: string;
@@ -164,15 +167,23 @@ export async function createForgeSimulator(options: ForgeSimulatorOptions): Prom
     pushWorkflow: async (push) => {
       const repository = directory.repository(push.repository);
       const actor = push.actor === undefined ? repository.owner : directory.account(push.actor);
-      const ref = push.ref ?? `refs/heads/${repository.defaultBranch}`;
+      const from = push.pull?.from === undefined ? repository : directory.repository(push.pull.from);
+      const pull = push.pull === undefined ? undefined : keepPull(repository, push.pull, from, actor);
+      const event = push.event ?? (pull === undefined ? "push" : "pull_request");
+      const ref = push.ref ?? (pull === undefined ? `refs/heads/${repository.defaultBranch}` : pullRef(event, pull));
       const sha = push.sha ?? (await git.resolve(repository, ref)) ?? newToken();
       const run = startRun(world, {
         repository,
         actor,
         yaml: push.yaml,
         workflow: push.workflow ?? "ci.yaml",
-        event: push.event ?? "push",
-        payload: push.payload ?? pushPayload(world, { repository, actor: actor.name, ref, sha }),
+        event,
+        pull,
+        payload:
+          push.payload ??
+          (pull === undefined
+            ? pushPayload(world, { repository, actor: actor.name, ref, sha })
+            : pullPayload(world, repository, pull)),
         ref,
         sha,
         secrets: push.secrets ?? {},

@@ -25,6 +25,12 @@ export interface Traits {
   /** What Forgejo's queue does with its `labels` parameter. */
   queue: "none" | "labels-required" | "labels-optional" | "empty-means-none";
   queueShowsHandle: boolean;
+  /** The queue names the run of each job (Forgejo). */
+  queueShowsRun: boolean;
+  /** Run list and get (Forgejo). */
+  showsRuns: boolean;
+  /** A run shows the workflow's event; before, the webhook's. */
+  showsTriggerEvent: boolean;
   /** A fetch whose caller went away gives its job back. */
   releasesDropped: boolean;
   requestKeys: boolean;
@@ -66,6 +72,9 @@ function gitea(version: string, minor: number): Traits {
     hookTargetHeader: minor >= 24,
     queue: "none",
     queueShowsHandle: false,
+    queueShowsRun: false,
+    showsRuns: minor >= 25,
+    showsTriggerEvent: minor >= 27,
     releasesDropped: minor >= 27,
     requestKeys: false,
     retriesPick: minor >= 27,
@@ -100,6 +109,9 @@ function forgejo(version: string, major: number): Traits {
     hookTargetHeader: false,
     queue: queue(),
     queueShowsHandle: major >= 15,
+    queueShowsRun: major >= 16,
+    showsRuns: major >= 15,
+    showsTriggerEvent: true,
     releasesDropped: false,
     requestKeys: major >= 15,
     retriesPick: major >= 15,

@@ -57,6 +57,12 @@ export const CAPABILITIES: Record<Capability, CapabilityRow> = {
     missing: "there are no webhooks about waiting jobs, so they are seen at the next poll",
     essential: false,
   },
+  tellsOrigins: {
+    gitea: "1.25",
+    forgejo: "15",
+    missing: "what started a job cannot be read, so pools that trust only some repositories refuse to start",
+    essential: false,
+  },
   createsRunners: {
     forgejo: "15",
     missing:
@@ -91,6 +97,7 @@ export function capabilitiesOf(version: ForgeVersion): ForgeCapabilities {
     bindsJobs: has("bindsJobs"),
     disablesRunners: has("disablesRunners"),
     queueWebhooks: has("queueWebhooks"),
+    tellsOrigins: has("tellsOrigins"),
     createsRunners: has("createsRunners"),
   };
 }

@@ -8,12 +8,15 @@ import { detect } from "./detect.ts";
 import type { Dialect, DialectContext } from "./dialect.ts";
 import { ForgeError, isForgeError } from "./errors.ts";
 import { createForgejoDialect } from "./forgejo/dialect.ts";
+import { forgejoOrigin } from "./forgejo/origin.ts";
 import { createGiteaDialect } from "./gitea/dialect.ts";
+import { giteaOrigin } from "./gitea/origin.ts";
 import { createHttp, type RequestReport } from "./http.ts";
 import type { ForgeCapabilities, ForgeTarget } from "./port.ts";
 import { shared } from "./shared.ts";
 import { failTask } from "./task-failure.ts";
 import { DEFAULT_TUNING, type ForgeTuning, type ProxySettings, type TrustSettings } from "./transport.ts";
+import { createTrustedDialect } from "./trusted/dialect.ts";
 
 export interface ForgeTargetOptions extends TrustSettings {
   /** `<url>#<scope>` */
@@ -27,6 +30,8 @@ export interface ForgeTargetOptions extends TrustSettings {
   allowPersistentRegistration?: boolean;
   log?: Logger;
   clock?: Clock;
+  /** Of several repositories, the names of those that have runners of ours now: their queues and rows are read first. */
+  active?: () => readonly string[];
   /** To be shared by all targets of one forge. */
   circuit?: ForgeCircuit;
   tuning?: Partial<ForgeTuning>;
@@ -48,9 +53,11 @@ export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
     circuit: options.circuit ?? createCircuit({ clock }),
     tuning: { ...DEFAULT_TUNING, ...options.tuning },
   });
-  const allowPersistentRegistration = options.allowPersistentRegistration ?? false;
-  const context: DialectContext = { key, scope, http, log, allowPersistentRegistration };
-  const dialects = { gitea: createGiteaDialect(context), forgejo: createForgejoDialect(context) };
+  const dialects = dialectsOf(
+    { key, scope, http, log, allowPersistentRegistration: options.allowPersistentRegistration ?? false },
+    clock,
+    options.active ?? (() => []),
+  );
   /** Optional features that the token has no right for, with the uptime until which they are left alone. */
   const switchedOff = new Map<Capability, number>();
   let told: string | undefined;
@@ -123,9 +130,9 @@ export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
       const can = await capabilities(signal);
       return await dialects[can.flavour].registrationToken(signal);
     },
-    deleteRunner: async (row, signal) => {
+    deleteRunner: async (row, signal, repository) => {
       const { dialect } = await able("deletesRunners", signal);
-      await dialect.deleteRunner(row, signal);
+      await dialect.deleteRunner(row, signal, repository);
     },
     disableRunner: async (row, signal) => {
       const can = await capabilities(signal);
@@ -139,6 +146,22 @@ export function createForgeTarget(options: ForgeTargetOptions): ForgeTarget {
     },
     close: async () => await http.close(),
   };
+}
+
+function dialectsOf(context: DialectContext, clock: Clock, active: () => readonly string[]) {
+  if (context.scope.kind !== "trusted") {
+    return { gitea: createGiteaDialect(context), forgejo: createForgejoDialect(context) };
+  }
+  const { http } = context;
+  const together = (create: typeof createGiteaDialect, origin: typeof giteaOrigin): Dialect =>
+    createTrustedDialect({
+      ...context,
+      clock,
+      active,
+      at: (scope) => create({ ...context, scope }),
+      origin: (repository, job, signal) => origin(repository, job, http, signal),
+    });
+  return { gitea: together(createGiteaDialect, giteaOrigin), forgejo: together(createForgejoDialect, forgejoOrigin) };
 }
 
 /** A build between two releases may call itself the next one without having all of it. */

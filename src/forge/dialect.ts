@@ -24,6 +24,7 @@ export interface Dialect {
   register(capabilities: ForgeCapabilities, request: RegisterRequest, signal: AbortSignal): Promise<Registration>;
   /** Asks for the scope's registration token; it opens the scope for runners, so it is for whoever must have it. */
   registrationToken(signal: AbortSignal): Promise<string>;
-  deleteRunner(row: number, signal: AbortSignal): Promise<void>;
+  /** @param repository whose the row is, for a dialect of several */
+  deleteRunner(row: number, signal: AbortSignal, repository?: string): Promise<void>;
   disableRunner(row: number, signal: AbortSignal): Promise<void>;
 }

@@ -5,6 +5,7 @@ import { ForgeError } from "./errors.ts";
 export function scopePath(scope: ForgeScope): string {
   if (scope.kind === "instance") return "/api/v1/admin";
   if (scope.kind === "user") return "/api/v1/user";
+  if (scope.kind === "trusted") throw new Error("several repositories have no path in common");
   if (scope.kind === "org") return `/api/v1/orgs/${segment(scope.owner)}`;
   return `/api/v1/repos/${segment(scope.owner)}/${segment(scope.repo)}`;
 }
@@ -29,7 +30,8 @@ export function repositoryIn(url: string | undefined, after: string): string | u
   return owner !== undefined && name !== undefined && owner !== "" && name !== "" ? `${owner}/${name}` : undefined;
 }
 
-function segment(name: string): string {
+/** One part of a path; names that no forge has are refused. */
+export function segment(name: string): string {
   if (/^[A-Za-z0-9._-]{1,255}$/.test(name) && !/^\.+$/.test(name)) return name;
   throw new ForgeError("FORGE_URL", "the scope's owner or repository is not a name that a forge can have", {
     hint: "Names have letters, digits, `.`, `_` and `-`, without slashes.",

@@ -22,6 +22,8 @@ export interface ForgeCapabilities {
   queueWebhooks: boolean;
   /** A job shows how many of its attempts were taken: the one that waits is not counted yet (Gitea before 1.27). */
   countsTakenAttempts: boolean;
+  /** What started a job's run can be read: event, ref, and whether from a fork. */
+  tellsOrigins: boolean;
   /** Runners are created by REST instead of the Register RPC. */
   createsRunners: boolean;
 }
@@ -40,6 +42,8 @@ export interface RegisterRequest {
   /** `name:host` forms, as every engine writes them. */
   labels: string[];
   handle?: string;
+  /** Where the target is of several repositories: the one to register at. */
+  repository?: string;
 }
 
 /** A task that ends without its runner, told in the runner's name. */
@@ -80,8 +84,11 @@ export interface ForgeTarget {
   failTask(failure: TaskFailure, signal: AbortSignal): Promise<Exclude<JobOutcome, { state: "left" }>>;
   /** The scope's registration token, with which anybody can register runners: only for guests that are allowed it. */
   registrationToken(signal: AbortSignal): Promise<string>;
-  /** Deletes a row; a row that does not exist is success. */
-  deleteRunner(row: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Deletes a row; a row that does not exist is success.
+   * @param repository whose the row is, where the target is of several
+   */
+  deleteRunner(row: number, signal: AbortSignal, repository?: string): Promise<void>;
   /** Keeps an idle runner from taking a job; does nothing where the forge cannot. */
   disableRunner(row: number, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;

@@ -27,6 +27,7 @@ export const SCOPES: Record<ScopeKind, { category: string; role: string; queueRo
     role: "an owner or administrator of the repository",
     queueRole: "anyone who may read the repository's Actions",
   },
+  trusted: { category: "repository", role: "an owner or administrator of every trusted repository" },
 };
 
 export interface Right {

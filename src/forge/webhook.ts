@@ -1,6 +1,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import * as z from "zod";
 import { FireteactError } from "../base/errors.ts";
+import { isNamed } from "../base/trust.ts";
 import type { ForgeScope, Job } from "../core/types.ts";
 import { clean } from "./errors.ts";
 import { jobOf, type Place } from "./gitea/jobs.ts";
@@ -133,12 +134,17 @@ export function createWebhookReader(options: WebhookOptions): WebhookReader {
       deliveries.set(signature, true);
       if (delivery !== "") deliveries.set(delivery, true);
       const { action, workflow_job: raw, repository } = event;
-      const targets = targetsOf(options.targets(), raw.url ?? "", repository.full_name);
+      const near = atForge(options.targets(), raw.url ?? "");
+      // What started the job the delivery does not tell, so that the queue is read for it.
+      const asked = near.filter(({ scope }) => isTrustedAt(scope, repository.full_name)).map(({ key }) => key);
+      const targets = near.filter(({ scope }) => covers(scope, repository.full_name.toLowerCase()));
+      if (targets.length === 0 && asked.length > 0)
+        return { ...nothing("the queue tells"), kind: "other", read: asked };
       if (targets.length === 0) return nothing(`no pool serves ${clean(repository.full_name, 100)}`);
       const taken = targets.map((place) => take(place, event, signature));
       const jobs = taken.filter((job) => typeof job === "object");
       if (jobs.length === 0) return nothing("it came late, or the job is old: the queue tells", targets);
-      return { kind: KIND[action], delivery, jobs, read: [], note: `job ${raw.id} is ${action}` };
+      return { kind: KIND[action], delivery, jobs, read: asked, note: `job ${raw.id} is ${action}` };
     },
   };
 }
@@ -198,17 +204,20 @@ function firstOf(headers: Headers, name: "signature" | "event" | "delivery"): st
   return vendors.map((vendor) => headers.get(`x-${vendor}-${name}`) ?? "").find((value) => value !== "");
 }
 
-/** The targets at the forge that the job's own URL names (or the only forge there is) whose scope has the repository. */
-function targetsOf(all: readonly WebhookPlace[], jobUrl: string, repository: string): WebhookPlace[] {
+/** The targets at the forge that the job's own URL names, or the only forge there is. */
+function atForge(all: readonly WebhookPlace[], jobUrl: string): readonly WebhookPlace[] {
   const named = all.filter(({ url }) => jobUrl.startsWith(`${url}/`));
   const alone = new Set(all.map(({ url }) => url)).size === 1;
-  const candidates = named.length > 0 ? named : alone ? all : [];
-  return candidates.filter(({ scope }) => covers(scope, repository.toLowerCase()));
+  return named.length > 0 ? named : alone ? all : [];
 }
+
+const isTrustedAt = (scope: ForgeScope, repository: string): boolean =>
+  scope.kind === "trusted" && isNamed(scope.repositories, repository);
 
 function covers(scope: ForgeScope, repository: string): boolean {
   if (scope.kind === "repo") return repository === `${scope.owner}/${scope.repo}`.toLowerCase();
   if (scope.kind === "org") return repository.startsWith(`${scope.owner.toLowerCase()}/`);
+  if (scope.kind === "trusted") return false;
   // Whose the token of a user scope is, the delivery does not tell: the next poll corrects a wrong guess.
   return true;
 }

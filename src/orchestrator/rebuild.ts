@@ -33,6 +33,7 @@ export function rebuild(
     driver: stray.driver,
     target: row.target,
     labels: [...pool.labels],
+    ...(row.repository === undefined ? {} : { repository: row.repository }),
     memoryMib: pool.memoryMib,
     vcpus: pool.vcpus,
     diskMib: pool.diskMib,

@@ -26,6 +26,7 @@ import { keepDrivers } from "./drivers.ts";
 import { fleetOf, notInFleet } from "./fleet.ts";
 import { revisionOf } from "./revision.ts";
 import { createTargets, type Targets } from "./targets.ts";
+import { distrustNow, trustObstacle } from "./trust.ts";
 
 export interface ComposeOptions {
   settings: Settings;
@@ -115,6 +116,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     attendance,
     logs,
     target: (key) => targets.target(key),
+    distrust: (runner) => distrustNow(runner, settings, targets.watchers().get(runner.target)?.view()),
     driver,
     document: async (runner, secrets) => {
       const registrationToken = givesToken(runner, settings) ? await scopeToken(runner.target) : undefined;
@@ -146,7 +148,9 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const freeSpace = watchSpace(places, clock);
   const desired = () => ({
     pools: settings.pools.map((pool): PoolView => {
-      const { usable, detail, bootFactor = 1 } = keeper.state(pool.driver);
+      const { bootFactor = 1, ...driverState } = keeper.state(pool.driver);
+      const untrusting = trustObstacle(pool, targets.watchers().get(pool.target)?.capabilities());
+      const { usable, detail } = untrusting === undefined ? driverState : { usable: false, detail: untrusting };
       const limits = { ...pool.limits, boot: pool.limits.boot * bootFactor, ready: pool.limits.ready * bootFactor };
       const own = poolOf(pool, flavourAt(pool.target), settings.guest);
       const revision = revisionOf(pool, own.engine, built?.digest(pool.image));

@@ -40,7 +40,7 @@ const REST_OF_INTERVAL = 0.8;
 /** Version and queue. */
 const COST_OF_FAILURE = 2;
 /** What a read of a target sends; everything else is for a runner. */
-const POLLS = new Set(["version", "jobs", "runners"]);
+const POLLS = new Set(["version", "jobs", "runners", "repositories", "origin"]);
 
 export function createTargets(deps: {
   hostId: string;
@@ -88,6 +88,7 @@ export function createTargets(deps: {
       ...(caFile === undefined ? {} : { caFile }),
       ...(proxy === undefined ? {} : { proxy: { url: proxy, ...no } }),
       allowPersistentRegistration,
+      active: () => deps.records.all().flatMap((runner) => (runner.target === key ? (runner.repository ?? []) : [])),
       log,
       clock: deps.clock,
       circuit: circuitOf(url, interval),

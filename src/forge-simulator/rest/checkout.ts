@@ -1,10 +1,9 @@
 import type { GitStore } from "../git.ts";
-import { type Answer, json, RestError, type SimulatedRequest } from "../http/message.ts";
+import { type Answer, RestError, type SimulatedRequest } from "../http/message.ts";
 import { type Handler, type Params, type Route, route } from "../http/router.ts";
 import type { Repository } from "../records.ts";
 import type { World } from "../world.ts";
 import { identify, requireScope, visibleRepository } from "./access.ts";
-import { renderRepository } from "./render.ts";
 
 /** What engines fetch a job's repository from: git over HTTP, and archives. */
 export function checkoutRoutes(world: World, git: GitStore): Route[] {
@@ -20,9 +19,6 @@ export function checkoutRoutes(world: World, git: GitStore): Route[] {
     route("GET", "/:owner/:repo/info/refs", (request, params) => serve(request, { ...params, rest: "info/refs" })),
     route("POST", "/:owner/:repo/git-upload-pack", (request, params) =>
       serve(request, { ...params, rest: "git-upload-pack" }),
-    ),
-    route("GET", "/api/v1/repos/:owner/:repo", (request, params) =>
-      json(200, renderRepository(world, readable(world, request, params))),
     ),
   ];
 }

@@ -1,7 +1,8 @@
 import * as z from "zod";
 import { type Answer, empty, json, RestError, type SimulatedRequest } from "../http/message.ts";
 import { type Params, type Route, route } from "../http/router.ts";
-import type { Job, Runner } from "../records.ts";
+import { isForkPull } from "../pulls.ts";
+import type { Job, Run, Runner } from "../records.ts";
 import {
   addRunner,
   deleteRunner,
@@ -12,11 +13,12 @@ import {
   isOwnedAt,
   listRunners,
 } from "../runners.ts";
-import { cancelJobs, runIsDone } from "../runs.ts";
+import { cancelJobs, runIsDone, runStatus } from "../runs.ts";
 import { scopeKey, type World } from "../world.ts";
 import { authorize, type Grant, PLACES, type Place } from "./access.ts";
 import { body } from "./gitea.ts";
 import { pageHeaders, pageOf, slice } from "./paging.ts";
+import { hookEvent, renderAccount, renderRepository } from "./render.ts";
 
 const CreateRunner = z.object({
   name: z.string().min(1),
@@ -28,6 +30,7 @@ const CreateRunner = z.object({
 export function forgejoRoutes(world: World): Route[] {
   return [
     ...PLACES.flatMap((place) => [...queueRoutes(world, place), ...runnerRoutes(world, place)]),
+    ...runRoutes(world),
     ...cancel(world),
   ];
 }
@@ -72,6 +75,7 @@ function renderQueued(world: World, job: Job): Record<string, unknown> {
     task_id: job.task?.id ?? 0,
     status: job.status,
     ...(world.traits.queueShowsHandle ? { attempt: job.attempt, handle: job.handle } : {}),
+    ...(world.traits.queueShowsRun ? { run_id: job.run.id } : {}),
   };
 }
 
@@ -115,6 +119,52 @@ function runnerRoutes(world: World, place: Place): Route[] {
     );
   }
   return routes;
+}
+
+/** Runs of a repository with what started them; the list takes several statuses. */
+function runRoutes(world: World): Route[] {
+  if (!world.traits.showsRuns) return [];
+  const at = "/api/v1/repos/:owner/:repo/actions/runs";
+  const own = (request: SimulatedRequest, params: Params) => {
+    const { repository } = authorize(world, request, params, PLACES[3], "reader");
+    return [...world.runs.values()].filter((run) => run.repository === repository).reverse();
+  };
+  return [
+    route("GET", at, (request, params) => {
+      const wanted = request.query.getAll("status");
+      const rows = own(request, params).filter((run) => wanted.length === 0 || wanted.includes(runStatus(run)));
+      const page = pageOf(request);
+      const shown = slice(rows, page).map((run) => renderRun(world, run));
+      return json(200, { workflow_runs: shown, total_count: rows.length });
+    }),
+    route("GET", `${at}/:run`, (request, params) => {
+      const run = own(request, params).find(({ id }) => id === Number(params["run"]));
+      if (run === undefined) throw new RestError(404, "not found");
+      return json(200, renderRun(world, run));
+    }),
+  ];
+}
+
+function renderRun(world: World, run: Run): Record<string, unknown> {
+  const { pull, repository, ref } = run;
+  const short = ref.replace(/^refs\/(heads|tags)\//, "").replace(/^refs\/pull\/(\d+)\/head$/, "#$1");
+  return {
+    id: run.id,
+    title: run.title,
+    repository: renderRepository(world, repository),
+    workflow_id: run.workflow,
+    index_in_repo: run.number,
+    trigger_user: renderAccount(world, run.actor),
+    prettyref: short,
+    commit_sha: run.sha,
+    is_fork_pull_request: pull !== undefined && isForkPull(pull, repository),
+    need_approval: false,
+    event: hookEvent(run),
+    event_payload: JSON.stringify(run.payload),
+    trigger_event: run.event,
+    status: runStatus(run),
+    html_url: `${world.url}/${repository.fullName}/actions/runs/${run.number}`,
+  };
 }
 
 /** Cancel over REST came after the rest of the management. */

@@ -63,7 +63,7 @@ export function renderRun(world: World, run: Run): Record<string, unknown> {
     html_url: `${world.url}/${repository.fullName}/actions/runs/${run.number}`,
     display_title: run.title,
     path: `${run.workflow}@${run.ref}`,
-    event: run.event,
+    event: world.traits.showsTriggerEvent ? run.event : hookEvent(run),
     run_attempt: run.attempt,
     run_number: run.number,
     repository_id: repository.id,
@@ -74,11 +74,13 @@ export function renderRun(world: World, run: Run): Record<string, unknown> {
     actor: renderAccount(world, run.actor),
     trigger_actor: renderAccount(world, run.actor),
     repository: owner,
-    head_repository: owner,
     started_at: time(started.length > 0 ? Math.min(...started) : 0),
     completed_at: time(isDone(status) ? Math.max(0, ...times((job) => job.stoppedAt)) : 0),
   };
 }
+
+/** The webhook that started the run: that of both pull request events is the same. */
+export const hookEvent = (run: Run): string => (run.event === "pull_request_target" ? "pull_request" : run.event);
 
 export function renderRepository(world: World, repository: Repository): Record<string, unknown> {
   return {
@@ -87,6 +89,8 @@ export function renderRepository(world: World, repository: Repository): Record<s
     name: repository.name,
     full_name: repository.fullName,
     private: repository.private,
+    fork: false,
+    archived: false,
     html_url: `${world.url}/${repository.fullName}`,
     url: `${world.url}/api/v1/repos/${repository.fullName}`,
     clone_url: `${world.url}/${repository.fullName}.git`,

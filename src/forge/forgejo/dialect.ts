@@ -139,6 +139,8 @@ function jobOf(target: string, forge: string, job: ForgejoJob): Omit<Job, "since
     labels: job.runs_on,
     status,
     ...(repository === undefined ? {} : { repository }),
+    ...(job.repo_id ? { repositoryId: job.repo_id } : {}),
+    ...(job.run_id ? { run: job.run_id } : {}),
     ...(job.handle ? { handle: job.handle } : {}),
     ...webLink(job.html_url),
   };

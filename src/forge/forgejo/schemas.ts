@@ -13,6 +13,9 @@ const ForgejoJob = z.object({
     .regex(/^[0-9A-Za-z-]{1,64}$/)
     .nullish(),
   html_url: z.string().max(2000).nullish(),
+  repo_id: Id.nullish().catch(undefined),
+  /** Not in the first builds of version 15. */
+  run_id: Id.nullish().catch(undefined),
 });
 export type ForgejoJob = z.infer<typeof ForgejoJob>;
 

@@ -40,6 +40,7 @@ export function jobOf(place: Place, job: GiteaJob, status = STATUS[job.status]):
     labels: job.labels,
     status,
     ...(repository === undefined ? {} : { repository }),
+    ...(job.run_id ? { run: job.run_id } : {}),
     ...(job.runner_id ? { runnerRow: job.runner_id } : {}),
     ...webLink(job.html_url),
     ...(queuedAt === undefined ? {} : { queuedAt }),

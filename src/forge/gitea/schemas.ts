@@ -5,6 +5,7 @@ import { Id, Labels, lenientList, Text } from "../lenient.ts";
 
 const GiteaJob = z.object({
   id: Id,
+  run_id: Id.nullish().catch(undefined),
   run_attempt: z.int().nonnegative().nullish(),
   name: Text.nullish(),
   labels: Labels,

@@ -1,5 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import type { Logger } from "../../base/log.ts";
+import type { Distrust } from "../../base/trust.ts";
 import type { RunnerEvent } from "../../core/runner.ts";
 import type { Step, StepKind } from "../../core/steps.ts";
 import type { DriverName, Runner } from "../../core/types.ts";
@@ -19,6 +20,8 @@ export interface ExecuteDeps {
   attendance: Attendance;
   logs: LogBook;
   target(key: string): ForgeTarget;
+  /** Why no runner may be registered for the job of this one, by today's configuration and the queue's last word. */
+  distrust(runner: Runner): Distrust | undefined;
   driver(name: DriverName): SandboxDriver;
   /** The metadata document of a runner, with its credentials or without. May have to ask the forge. */
   document(runner: Runner, secrets?: RunnerSecrets): Promise<MetadataDocument>;

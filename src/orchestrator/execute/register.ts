@@ -11,6 +11,7 @@ import { recordOf } from "./context.ts";
 export const register: Executor<"register"> = async (step, deps, context) => {
   const runner = recordOf(deps, step.runner);
   const target = deps.target(runner.target);
+  checkTrust(runner, deps);
   if (context.before?.registration.phase === "pending") {
     await context.step("delete lost rows", () => deleteLostRows(runner, deps, context));
   }
@@ -20,6 +21,7 @@ export const register: Executor<"register"> = async (step, deps, context) => {
         name: runner.name,
         labels: runner.labels.map((label) => `${label}:host`),
         ...(runner.handle === undefined ? {} : { handle: runner.handle }),
+        ...(runner.repository === undefined ? {} : { repository: runner.repository }),
       },
       context.signal,
     ),
@@ -28,6 +30,19 @@ export const register: Executor<"register"> = async (step, deps, context) => {
   context.writes.push(() => deps.store.saveSecrets(runner.id, { uuid, token }));
   return [{ kind: "registered", row: registration.row, uuid }];
 };
+
+/** The last look before anything is made outside: what was trusted when the plan was made may not be any more. */
+function checkTrust(runner: Runner, deps: ExecuteDeps): void {
+  const refusal = deps.distrust(runner);
+  if (refusal === undefined) return;
+  throw new FireteactError(
+    "UNTRUSTED_JOB",
+    `no runner is registered for a job that is not trusted: ${refusal.detail}`,
+    {
+      facts: { reason: refusal.code },
+    },
+  );
+}
 
 /**
  * Deletes the registration, by id where it is known, else whatever row carries the runner's name. Where the forge cannot
@@ -39,7 +54,7 @@ export const deregister: Executor<"deregister"> = async (step, deps, context) =>
   const { registration } = runner;
   if (registration.phase === "active") {
     await context.step("delete row", () =>
-      target.deleteRunner(registration.row, context.signal).catch(leaveRow(runner, deps)),
+      target.deleteRunner(registration.row, context.signal, runner.repository).catch(leaveRow(runner, deps)),
     );
   } else if (registration.phase === "pending") {
     await context.step("delete lost rows", () => deleteLostRows(runner, deps, context));
@@ -53,7 +68,7 @@ async function deleteLostRows(runner: Runner, deps: ExecuteDeps, { signal }: Ste
   try {
     const { items, complete } = await target.runners(signal);
     const lost = items.filter(({ name }) => name === runner.name);
-    for (const { row } of lost) await target.deleteRunner(row, signal);
+    for (const { row } of lost) await target.deleteRunner(row, signal, runner.repository);
     if (lost.length > 0 || complete) return;
   } catch (error) {
     leaveRow(runner, deps)(error);

@@ -223,5 +223,6 @@ const CAPABILITIES = ({ bindsJobs, listsQueue }: ForgeKind): ForgeCapabilities =
   disablesRunners: false,
   queueWebhooks: true,
   countsTakenAttempts: false,
+  tellsOrigins: true,
   createsRunners: bindsJobs,
 });

@@ -89,6 +89,7 @@ export function startProcess(options: ProcessOptions): ModelProcess {
     driver: () => driver,
     document,
     filesBeforeBoot: () => ({}),
+    distrust: () => undefined,
     saidRowsStay: new WeakSet(),
   };
   loop = createLoop({
