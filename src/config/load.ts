@@ -95,7 +95,7 @@ function checkTargets(draft: Draft, report: Report): void {
   const files = new Map<string, { file: string | undefined; index: number }>();
   for (const [index, pool] of (draft.pools ?? []).entries()) {
     const own = pool?.forge ?? {};
-    const scope = scopeText(scopeOf(own, forge));
+    const scope = scopeText(scopeOf(pool ?? {}, forge));
     const earlier = files.get(scope);
     if (earlier === undefined) files.set(scope, { file: own.apiTokenFile, index });
     else if (earlier.file !== own.apiTokenFile) {

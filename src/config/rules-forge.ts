@@ -84,6 +84,7 @@ function checkScope(forge: DraftForge, key: string, report: Report): void {
 
 /** A pool's own scope, over the global one. */
 export function checkPoolScope(draft: Draft, pool: DraftPool, index: number, report: Report): void {
+  if (pool.driver === "native") return checkNativeScope(pool, index, report);
   const own = pool.forge;
   const at = (key: string): Path => ["pools", index, "forge", key];
   const globalKey = forgeKey(draft);
@@ -105,5 +106,17 @@ export function checkPoolScope(draft: Draft, pool: DraftPool, index: number, rep
   }
   if (own?.repo !== undefined && scope !== "repo") {
     report.error(at("repo"), "one repository needs scope: repo beside it", at("scope"));
+  }
+}
+
+/** The forge itself gives a runner of one repository no job of another; a label would not keep any out. */
+function checkNativeScope({ forge }: DraftPool, index: number, report: Report): void {
+  for (const key of ["scope", "owner", "repo"] as const) {
+    if (forge?.[key] === undefined) continue;
+    report.error(
+      ["pools", index, "forge", key],
+      "not with driver: native, where each runner is registered at the repository of its job; name the repositories in native.trusted",
+      ["pools", index, "native", "trusted"],
+    );
   }
 }

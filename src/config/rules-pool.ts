@@ -2,6 +2,7 @@ import type { Draft, DraftPool, Report } from "./draft.ts";
 import { formatDuration } from "./duration.ts";
 import { mergeLimits } from "./limits.ts";
 import { type Path, quote } from "./problems.ts";
+import { checkTrust } from "./rules-trust.ts";
 
 export function checkPools(draft: Draft, report: Report): void {
   checkNames(draft, report);
@@ -12,6 +13,7 @@ export function checkPools(draft: Draft, report: Report): void {
     checkDriver(draft, pool, index, report);
     checkLabels(pool, index, report);
     checkLimits(draft, pool, index, report);
+    checkTrust(pool, index, report);
   }
 }
 
@@ -127,7 +129,10 @@ function checkLabels(pool: DraftPool, index: number, report: Report): void {
     const [name = "", schema] = label.split(":");
     if (seen.has(name)) report.warn([...path, position], `${quote(name)} is listed twice`);
     seen.add(name);
-    if (pool.engine === "shell" && schema !== undefined && schema !== "host") {
+    if (schema === undefined || schema === "host") continue;
+    if (pool.driver === "native") {
+      report.error([...path, position], `a native pool runs jobs on the host: write ${quote(`${name}:host`)}`);
+    } else if (pool.engine === "shell") {
       report.error(
         [...path, position],
         `the engine shell runs jobs without containers: write ${quote(name)} or choose another engine`,

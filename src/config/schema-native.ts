@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { count } from "./fields.ts";
+import { trustKeys } from "./schema-trust.ts";
 
 const MOST_MEMORY = 16_777_216;
 
@@ -18,6 +19,7 @@ const groupName = () => z.string().regex(/^[a-z_][a-z0-9_-]{0,30}$/, "must be th
 
 /** Settings of driver native: what the unit of a job may see and use. */
 export const nativeSchema = z.strictObject({
+  ...trustKeys,
   hostPackages: z
     .array(unitPath())
     .max(256)

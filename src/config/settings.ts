@@ -1,5 +1,6 @@
 import { dirname, resolve } from "node:path";
 import { LOG_LEVELS, type LogLevel } from "../base/log.ts";
+import type { TrustPolicy } from "../base/trust.ts";
 import {
   type EgressPolicy,
   type GuestSettings,
@@ -13,6 +14,7 @@ import {
 } from "../core/settings.ts";
 import type { ForgeScope } from "../core/types.ts";
 import { parseDestination } from "./destination.ts";
+import type { DraftPool } from "./draft.ts";
 import { parseDuration } from "./duration.ts";
 import { parseListenAddress } from "./fields.ts";
 import { mergeLimits } from "./limits.ts";
@@ -28,7 +30,7 @@ export function toSettings(config: Config, forge: ForgeConfig, file: string): Se
   const targets = new Map<string, TargetSettings>();
   const pools = config.pools.map((pool, order) => {
     const target = targetOf(pool, forge, path);
-    if (!targets.has(target.key)) targets.set(target.key, target);
+    targets.set(target.key, together(targets.get(target.key), target));
     return toPool(pool, order, target.key, config, path);
   });
   const { server, webhook, guest, host, cni } = config;
@@ -70,6 +72,13 @@ function imageSettings(images: Config["images"], path: (text: string) => string)
   };
 }
 
+/** Pools that trust different repositories share their target. */
+function together(known: TargetSettings | undefined, target: TargetSettings): TargetSettings {
+  if (known?.scope.kind !== "trusted" || target.scope.kind !== "trusted") return known ?? target;
+  const repositories = [...new Set([...known.scope.repositories, ...target.scope.repositories])];
+  return { ...known, scope: { kind: "trusted", repositories } };
+}
+
 function enginePaths(engines: Config["guest"]["engines"], path: (text: string) => string): GuestSettings["engines"] {
   const entries = Object.entries(defined(engines)).map(([name, file]) => [name, path(file)]);
   return Object.fromEntries(entries) as GuestSettings["engines"];
@@ -82,8 +91,9 @@ export function logLevel(word: string): LogLevel | undefined {
   return LOG_LEVELS.find((known) => known === level) ?? (Object.hasOwn(others, level) ? others[level] : undefined);
 }
 
-/** The forge scope a pool's runners are registered at. */
-export function scopeOf(pool: PoolConfig["forge"], forge: ScopeKeys): ForgeScope {
+/** The forge scope a pool's runners are registered at; those of a native one at the repository of each job. */
+export function scopeOf({ driver, native, forge: pool = {} }: ScopedPool, forge: ScopeKeys): ForgeScope {
+  if (driver === "native") return { kind: "trusted", repositories: (native?.trusted ?? []).filter(isDefined) };
   const own = pool.scope ?? (pool.owner === undefined ? undefined : "org");
   const kind = own ?? forge.runnerScope ?? (forge.runnerOwner === undefined ? "instance" : "org");
   const owner = pool.owner ?? forge.runnerOwner ?? "";
@@ -92,10 +102,13 @@ export function scopeOf(pool: PoolConfig["forge"], forge: ScopeKeys): ForgeScope
   return { kind };
 }
 
+const isDefined = (name: string | undefined): name is string => name !== undefined;
+
+type ScopedPool = Pick<DraftPool, "driver" | "native" | "forge">;
 type ScopeKeys = Pick<ForgeConfig, "runnerScope" | "runnerOwner" | "runnerRepo">;
 
 function targetOf(pool: PoolConfig, forge: ForgeConfig, path: (value: string) => string): TargetSettings {
-  const scope = scopeOf(pool.forge, forge);
+  const scope = scopeOf(pool, forge);
   const url = forge.instanceURL.replace(/\/+$/, "");
   const inline = pool.forge.apiTokenFile === undefined && forge.apiToken !== undefined;
   return {
@@ -169,12 +182,13 @@ function toPool(
         metadata: firecracker.metadata,
       },
     }),
-    ...(pool.driver === "native" && { native: nativeSettings(native) }),
+    ...(pool.driver === "native" && { native: nativeSettings(native), trust: trustOf(native) }),
   };
 }
 
-function nativeSettings({ poolMemoryMib, group, ...native }: NonNullable<PoolConfig["native"]>): NativeSettings {
-  return { ...native, ...defined({ poolMemoryMib, group }) };
+function nativeSettings(native: NonNullable<PoolConfig["native"]>): NativeSettings {
+  const { poolMemoryMib, group, trusted, events, branches, allowForks, ...rest } = native;
+  return { ...rest, ...defined({ poolMemoryMib, group }) };
 }
 
 function egressOf(all: Config["network"], own: PoolConfig["network"]): EgressPolicy {
@@ -184,6 +198,13 @@ function egressOf(all: Config["network"], own: PoolConfig["network"]): EgressPol
     rates: defined({ ...all.rates, ...defined(own.rates) }),
   };
 }
+
+const trustOf = ({ trusted, events, branches, allowForks }: NonNullable<PoolConfig["native"]>): TrustPolicy => ({
+  repositories: trusted,
+  events,
+  ...(branches === undefined ? {} : { branches }),
+  allowForks,
+});
 
 const firstKernel = (config: Config): string | undefined =>
   config.pools.find((pool) => pool.driver === "firecracker")?.firecracker?.kernelPath;

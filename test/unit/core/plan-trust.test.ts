@@ -178,7 +178,7 @@ describe("whatever waits and whatever runs", () => {
     fc.assert(
       fc.property(policies, jobs, runners, (trust, wanted, there) => {
         const queue = wanted.map(({ repository: name, origin, bound, labels }, index) => {
-          const { repository: _r, origin: _o, ...bare } = trusted(index + 1, { labels });
+          const { repository: _r, origin: _o, ...bare } = trusted(index + 1, { labels: [...labels] });
           const said = { ...(name !== undefined && { repository: name }), ...(origin !== undefined && { origin }) };
           return { ...bare, ...said, ...(bound && { handle: `h${index + 1}` }) };
         });

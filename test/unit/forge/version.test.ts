@@ -62,17 +62,17 @@ describe("capabilities", () => {
     ["1.22.6", "countsTakenAttempts"],
     ["1.23.8", "countsTakenAttempts"],
     ["1.24.0", "countsTakenAttempts deletesRunners ephemeral listsRunners queueWebhooks"],
-    ["1.25.0", "countsTakenAttempts deletesRunners ephemeral listsQueue listsRunners queueWebhooks"],
-    ["1.26.4", "countsTakenAttempts deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks"],
-    ["1.27.0", "deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks"],
-    ["28.0.0", "deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks"],
+    ["1.25.0", "countsTakenAttempts deletesRunners ephemeral listsQueue listsRunners queueWebhooks tellsOrigins"],
+    ["1.26.4", "countsTakenAttempts deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks tellsOrigins"],
+    ["1.27.0", "deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks tellsOrigins"],
+    ["28.0.0", "deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks tellsOrigins"],
     ["7.0.0+gitea-1.22.0", ""],
     ["10.0.1+gitea-1.22.0", ""],
     ["11.0.0+gitea-1.22.0", "listsQueue queueNeedsLabels"],
     ["13.0.0+gitea-1.22.0", "listsQueue queueNeedsLabels"],
     ["14.0.0+gitea-1.22.0", "deletesRunners listsQueue listsRunners queueNeedsLabels"],
-    ["15.0.0+gitea-1.22.0", "bindsJobs createsRunners deletesRunners ephemeral listsQueue listsRunners"],
-    ["17.0.0+gitea-1.22.0", "bindsJobs createsRunners deletesRunners ephemeral listsQueue listsRunners"],
+    ["15.0.0+gitea-1.22.0", "bindsJobs createsRunners deletesRunners ephemeral listsQueue listsRunners tellsOrigins"],
+    ["17.0.0+gitea-1.22.0", "bindsJobs createsRunners deletesRunners ephemeral listsQueue listsRunners tellsOrigins"],
   ])("of %s: %s", (text, expected) => {
     expect(flags(text)).toBe(expected);
   });
