@@ -74,6 +74,8 @@ export function renderRun(world: World, run: Run): Record<string, unknown> {
     actor: renderAccount(world, run.actor),
     trigger_actor: renderAccount(world, run.actor),
     repository: owner,
+    // Gitea knows no other one here, wherever a pull request comes from.
+    head_repository: owner,
     started_at: time(started.length > 0 ? Math.min(...started) : 0),
     completed_at: time(isDone(status) ? Math.max(0, ...times((job) => job.stoppedAt)) : 0),
   };

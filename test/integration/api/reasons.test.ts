@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { JobOrigin } from "../../../src/base/trust.ts";
 import { jobs } from "../../../src/cli/jobs.ts";
 import { plan } from "../../../src/core/plan.ts";
 import { type PlanInput, WAIT_CODES, type WaitCode } from "../../../src/core/plan-types.ts";
@@ -20,6 +21,10 @@ interface Case {
 const waiting = job(1, { name: "build", repository: "acme/site", at: Date.now() - 90_000 });
 const backoff = { failures: 3, since: NOW, until: NOW + 20 * SECOND, error: "boot: the kernel is missing" };
 
+const PUSH: JobOrigin = { event: "push", ref: "refs/heads/main", fork: false, defaultBranch: "main" };
+const trusting = (repositories = ["acme/site"]) =>
+  poolView({ trust: { repositories, events: ["push"], allowForks: false } });
+
 /** One for every reason. */
 const CASES: Case[] = [
   {
@@ -37,6 +42,31 @@ const CASES: Case[] = [
     code: "no-pool-matches",
     given: { jobs: [{ ...waiting, labels: ["linux", "gpu"] }] },
     says: "no pool offers the label gpu",
+  },
+  {
+    code: "untrusted-repository",
+    given: { pools: [trusting(["acme/other"])] },
+    says: "pool a does not trust it: repository acme/site is not one of those that are trusted",
+  },
+  {
+    code: "untrusted-event",
+    given: { pools: [trusting()], jobs: [{ ...waiting, origin: { ...PUSH, event: "release" } }] },
+    says: "pool a does not trust it: event release is not one of push",
+  },
+  {
+    code: "untrusted-branch",
+    given: { pools: [trusting()], jobs: [{ ...waiting, origin: { ...PUSH, ref: "refs/heads/topic" } }] },
+    says: "pool a does not trust it: branch topic is not the default branch, main",
+  },
+  {
+    code: "untrusted-fork",
+    given: { pools: [trusting()], jobs: [{ ...waiting, origin: { ...PUSH, fork: true } }] },
+    says: "pool a does not trust it: it comes from a fork, which anybody can make",
+  },
+  {
+    code: "origin-unknown",
+    given: { pools: [trusting()] },
+    says: "pool a does not trust it: what started it is not known",
   },
   {
     code: "pool-at-max",

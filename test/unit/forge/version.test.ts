@@ -63,7 +63,10 @@ describe("capabilities", () => {
     ["1.23.8", "countsTakenAttempts"],
     ["1.24.0", "countsTakenAttempts deletesRunners ephemeral listsRunners queueWebhooks"],
     ["1.25.0", "countsTakenAttempts deletesRunners ephemeral listsQueue listsRunners queueWebhooks tellsOrigins"],
-    ["1.26.4", "countsTakenAttempts deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks tellsOrigins"],
+    [
+      "1.26.4",
+      "countsTakenAttempts deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks tellsOrigins",
+    ],
     ["1.27.0", "deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks tellsOrigins"],
     ["28.0.0", "deletesRunners disablesRunners ephemeral listsQueue listsRunners queueWebhooks tellsOrigins"],
     ["7.0.0+gitea-1.22.0", ""],
