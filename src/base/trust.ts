@@ -66,7 +66,8 @@ export function pullOrigin(pull: unknown): Pick<JobOrigin, "base" | "fork"> {
   const own = repositoryId(base);
   const other = repositoryId(head);
   // AGit pushes come from whoever may read, and their head is a ref of the repository itself.
-  const isAgit = String(member(head, "ref") ?? "").startsWith("refs/");
+  const headRef = member(head, "ref");
+  const isAgit = typeof headRef === "string" && headRef.startsWith("refs/");
   if (head === undefined || own === undefined) return {};
   return {
     ...(typeof branch === "string" ? { base: branch } : {}),

@@ -187,7 +187,7 @@ function toPool(
 }
 
 function nativeSettings(native: NonNullable<PoolConfig["native"]>): NativeSettings {
-  const { poolMemoryMib, group, trusted, events, branches, allowForks, ...rest } = native;
+  const { poolMemoryMib, group, trusted: _t, events: _e, branches: _b, allowForks: _f, ...rest } = native;
   return { ...rest, ...defined({ poolMemoryMib, group }) };
 }
 

@@ -3,7 +3,6 @@ import type { JobOrigin } from "../../base/trust.ts";
 import type { Job, RunnerRow } from "../../core/types.ts";
 import type { Dialect, DialectContext } from "../dialect.ts";
 import { ForgeError, isForgeError } from "../errors.ts";
-import type { ForgeCapabilities } from "../port.ts";
 import { createOrigins } from "./origins.ts";
 import { createReadings } from "./readings.ts";
 import type { Repository } from "./repositories.ts";

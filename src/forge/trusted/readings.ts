@@ -16,7 +16,7 @@ const A_TURN = 8;
 
 /** Which repositories there are, and how their queues are read. */
 export function createReadings(context: TrustedContext) {
-  const { scope, http, clock, log, at, key } = context;
+  const { scope, http, clock, log, at } = context;
   const warn = repositoryWarnings(log);
   let listed: { at: number; repositories: Map<string, Repository>; ids: Map<number, Repository> } | undefined;
   /** What is read with one request for many repositories, and what is left to be read apart. */

@@ -38,6 +38,8 @@ interface Place {
   target: (token: string, options?: Partial<ForgeTargetOptions>) => ForgeTarget;
 }
 
+const byName = (one: string, other: string) => one.localeCompare(other);
+
 /** Repositories in the order of their ids. */
 const IDS = ["acme/site", "acme/other", "tools/a", "tools/b", "eve/site"];
 
@@ -167,7 +169,7 @@ describe.each(VERSIONS)("%s %s", (flavour, version) => {
     const at = target(forge.addToken(user, scopes), { scope: { kind: "trusted", repositories: names } });
     await forge.pushWorkflow({ repository: "acme/site", yaml: yaml() });
     await forge.pushWorkflow({ repository: "tools/b", yaml: yaml() });
-    const repositories = async () => (await at.jobs(["native"], never)).items.map((job) => job.repository).toSorted();
+    const repositories = async () => (await at.jobs(["native"], never)).items.map((job) => job.repository ?? "").toSorted(byName);
     expect(await repositories()).toEqual(["acme/site", "tools/b"]);
     forge.requests.clear();
     expect(await repositories()).toEqual(["acme/site", "tools/b"]);
@@ -199,8 +201,8 @@ describe("trusted repositories", () => {
     expect(asked.size).toBe(30);
     const often = [...asked]
       .filter(([, times]) => times === LATER)
-      .map(([path]) => path.split("/repos/")[1]?.split("/actions")[0]);
-    expect(often.toSorted()).toEqual(["tools/r29", "tools/r7"]);
+      .map(([path]) => path.split("/repos/")[1]?.split("/actions")[0] ?? "");
+    expect(often.toSorted(byName)).toEqual(["tools/r29", "tools/r7"]);
   });
 
   it("are listed page by page, and again after ten minutes", async () => {

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { distrust, type JobOrigin, type TrustPolicy } from "../../../src/base/trust.ts";
 import type { PlanInput } from "../../../src/core/plan-types.ts";
