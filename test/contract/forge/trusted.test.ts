@@ -169,7 +169,8 @@ describe.each(VERSIONS)("%s %s", (flavour, version) => {
     const at = target(forge.addToken(user, scopes), { scope: { kind: "trusted", repositories: names } });
     await forge.pushWorkflow({ repository: "acme/site", yaml: yaml() });
     await forge.pushWorkflow({ repository: "tools/b", yaml: yaml() });
-    const repositories = async () => (await at.jobs(["native"], never)).items.map((job) => job.repository ?? "").toSorted(byName);
+    const repositories = async () =>
+      (await at.jobs(["native"], never)).items.map((job) => job.repository ?? "").toSorted(byName);
     expect(await repositories()).toEqual(["acme/site", "tools/b"]);
     forge.requests.clear();
     expect(await repositories()).toEqual(["acme/site", "tools/b"]);
