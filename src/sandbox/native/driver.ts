@@ -1,16 +1,14 @@
-import { accessSync, constants, existsSync, lstatSync, readFileSync, rmSync } from "node:fs";
+import { accessSync, constants, existsSync, lstatSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
-import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { replaceFileSync } from "../../base/atomic-file.ts";
 import type { Clock } from "../../base/clock.ts";
 import { FireteactError, systemCode } from "../../base/errors.ts";
 import { runnerId } from "../../base/names.ts";
 import type { SandboxExit } from "../../core/types.ts";
 import type { DriverCheck, SandboxDriver, SandboxInfo } from "../port.ts";
 import { readAccount, unaccounted } from "./exits.ts";
-import { hexesIn, workDirectories } from "./leftovers.ts";
-import { CACHE_NAME, CHANNELS, CREDENTIALS, EXITS, partsOf, unitName } from "./names.ts";
+import { partsOf, unitName } from "./names.ts";
+import { sharedFiles } from "./shared.ts";
 import { createServiceManager, type ServiceManager, type UnitView } from "./systemd.ts";
 import { createUnitWatch } from "./watch.ts";
 
@@ -28,46 +26,34 @@ export interface NativeDeps {
  */
 export function createNativeDriver(deps: NativeDeps): SandboxDriver {
   const { clock, manager = createServiceManager(), root = "/" } = deps;
-  const places = {
-    cache: join(root, "var/cache", CACHE_NAME),
-    credentials: join(root, CREDENTIALS),
-    channels: join(root, CHANNELS),
-    exits: join(root, EXITS),
-  };
-  const credentialOf = (hex: string) => join(places.credentials, hex);
-  const exitOf = (hex: string) => readAccount(join(places.exits, hex))?.exit ?? unaccounted(clock.now());
+  const files = sharedFiles(root);
+  const exitOf = (hex: string) => readAccount(files.account(hex))?.exit ?? unaccounted(clock.now());
   const unitWatch = createUnitWatch({ manager, clock, exitOf });
-  const findPool = async (hex: string): Promise<string | undefined> =>
-    workDirectories(places.cache).find((directory) => directory.hex === hex)?.pool ??
-    (await manager.units(`fireteact-native-*@${hex}.service`))[0]?.pool;
 
   const remove: SandboxDriver["remove"] = async (hex, context) => {
-    const pool = await findPool(hex);
-    if (pool !== undefined) {
-      const unit = unitName(pool, hex);
-      await context.step("stop unit", () => manager.stop(unit, context.signal));
-      await context.step("remove files", () => manager.clean(unit, context.signal));
+    for (const { pool } of await manager.units(`fireteact-native-*@${hex}.service`)) {
+      // What it wrote goes with it: all of it lies in its own temporary directories.
+      await context.step("stop unit", () => manager.stop(unitName(pool, hex), context.signal));
     }
-    rmSync(credentialOf(hex), { force: true });
+    files.takeBack(hex);
+    files.forget(hex);
   };
 
   return {
     name: "native",
-    prepare: async () => check(places.credentials),
+    prepare: async () => check(files.credentials),
     verify: async () => {
-      const { ok, detail, hint } = check(places.credentials);
+      const { ok, detail, hint } = check(files.credentials);
       if (!ok) throw new FireteactError("NATIVE_UNUSABLE", detail, hint === undefined ? {} : { hint });
     },
     create: async (spec, context) => {
       const unit = unitName(spec.pool, spec.hex);
       if (partsOf(unit) === undefined) throw new Error(`${unit} is no unit of a native pool`);
       try {
-        await context.step("hand over credential", async () =>
-          replaceFileSync(credentialOf(spec.hex), JSON.stringify(spec.metadata)),
-        );
+        await context.step("hand over credential", async () => files.give(spec.hex, JSON.stringify(spec.metadata)));
         await context.step("start unit", () => manager.start(unit, context.signal));
         // The service manager has read it: the unit has a copy that ends with it.
-        rmSync(credentialOf(spec.hex), { force: true });
+        files.takeBack(spec.hex);
         return {};
       } catch (error) {
         await remove(spec.hex, { ...context, signal: AbortSignal.timeout(UNDO_TIMEOUT) });
@@ -76,19 +62,19 @@ export function createNativeDriver(deps: NativeDeps): SandboxDriver {
     },
     list: async (known = () => false) => {
       const found = new Map<string, SandboxInfo>();
-      for (const hex of hexesIn(places.credentials)) found.set(hex, partial(hex));
-      for (const { hex, pool } of workDirectories(places.cache)) found.set(hex, ended(hex, pool, exitOf(hex)));
+      for (const hex of files.untaken()) found.set(hex, partial(hex));
+      for (const hex of files.ended()) found.set(hex, ended(hex, "", exitOf(hex)));
       for (const view of await manager.units()) {
         found.set(view.hex, view.isActive ? running(view) : ended(view.hex, view.pool, exitOf(view.hex)));
       }
       return [...found.values()].filter(({ hex }) => hex.startsWith(deps.hostId) && !known(hex));
     },
     remove,
-    dial: (hex, signal) => dialSocket(join(places.channels, hex, "agent.sock"), signal),
+    dial: (hex, signal) => dialSocket(files.socket(hex), signal),
     // Its credential is in the unit from the start, and nothing else changes.
     publish: async () => undefined,
     watch: unitWatch.watch,
-    usage: (hex) => readAccount(join(places.exits, hex))?.usage,
+    usage: (hex) => readAccount(files.account(hex))?.usage,
     console: (hex, bytes) => manager.journal(`fireteact-native-*@${hex}.service`, bytes),
     close: async () => unitWatch.close(),
   };
@@ -109,7 +95,7 @@ const running = ({ hex, pool, startedAt }: UnitView): SandboxInfo => ({
 const ended = (hex: string, pool: string, exit: SandboxExit): SandboxInfo => ({
   hex,
   pool,
-  runnerId: runnerId(pool, hex),
+  runnerId: pool === "" ? "" : runnerId(pool, hex),
   state: "exited",
   exit,
 });

@@ -12,9 +12,6 @@ export const CHANNELS = `${NATIVE_RUN}/channels`;
 export const EXITS = `${NATIVE_RUN}/exits`;
 /** Empty; the root that a job's file view is built on. */
 export const EMPTY_ROOT = `${NATIVE_RUN}/root`;
-/** Below /var/cache: one link per work directory, `<pool>/<hex>`, which everybody can list. */
-export const CACHE_NAME = "fireteact-native";
-
 export const unitName = (pool: string, hex: string): string => `fireteact-native-${pool}@${hex}.service`;
 export const templateName = (pool: string): string => unitName(pool, "");
 

@@ -18,8 +18,6 @@ export interface ServiceManager {
   start(unit: string, signal: AbortSignal): Promise<void>;
   /** Resolves when nothing of the unit runs any more, also when nothing did. */
   stop(unit: string, signal: AbortSignal): Promise<void>;
-  /** Removes the work directory of a unit that does not run. */
-  clean(unit: string, signal: AbortSignal): Promise<void>;
   /** The units that match, of all native pools by default. */
   units(pattern?: string): Promise<UnitView[]>;
   /** The last part of what a unit wrote to the journal, its agent's own log. */
@@ -27,7 +25,7 @@ export interface ServiceManager {
 }
 
 const START_TIMEOUT = 120_000;
-/** More than `TimeoutStopSec` and the removal of a large directory. */
+/** More than `TimeoutStopSec`. */
 const STOP_TIMEOUT = 120_000;
 const PROPERTIES = "Id,ActiveState,ExecMainStartTimestampMonotonic";
 /** Some 200 bytes for each of ten thousand units. */
@@ -46,8 +44,6 @@ export function createServiceManager(run: typeof exec = exec): ServiceManager {
     start: async (unit, signal) => void (await systemctl("start", [unit], { signal, timeout: START_TIMEOUT })),
     stop: async (unit, signal) =>
       void (await systemctl("stop", [unit], { signal, timeout: STOP_TIMEOUT, accept: [0, NOT_LOADED] })),
-    clean: async (unit, signal) =>
-      void (await systemctl("clean", ["--what=cache", unit], { signal, timeout: STOP_TIMEOUT })),
     units: async (pattern = ALL_UNITS) =>
       parseUnits(await systemctl("show", [`--property=${PROPERTIES}`, pattern], { maxOutput: MOST_ANSWER })),
     journal: async (pattern, bytes) => {

@@ -1,6 +1,5 @@
 import { dirname } from "node:path";
 import {
-  CACHE_NAME,
   CHANNELS,
   CREDENTIALS,
   EMPTY_ROOT,
@@ -8,6 +7,7 @@ import {
   environmentFile,
   NATIVE_RUN,
   sliceName,
+  templateName,
 } from "./names.ts";
 import { argument, plainPath, section } from "./unit-text.ts";
 
@@ -39,6 +39,12 @@ export interface NativePrograms {
   engines: Readonly<Record<string, string>>;
 }
 
+/**
+ * HOME and everything else that a job writes: in its own /var/tmp, which lies on disk, has no link on its way, and which
+ * the service manager removes whole with the unit, whether the orchestrator lives or not.
+ */
+const WORK = "/var/tmp/fireteact";
+
 /** Where jobs find the engines, under the names that the agent looks for. */
 const ENGINES = "/opt/fireteact/engines";
 
@@ -47,13 +53,12 @@ const GRACE = 120;
 
 /** The template unit of a pool: each of its instances runs one job. */
 export function templateUnit(pool: NativePool, { node, agent, engines }: NativePrograms): string {
-  const work = `%C/${CACHE_NAME}/${pool.name}/%i`;
   const command = [
     `${plainPath(node)} ${plainPath(agent)} runner`,
     `--channel=unix-shared:${CHANNELS}/%i/agent.sock`,
     "--metadata=file:%d/runner",
-    `--work-dir=${work}`,
-    `--config=${work}/config.yaml`,
+    `--work-dir=${WORK}`,
+    `--config=${WORK}/config.yaml`,
     `--environment-file=${environmentFile(pool.name)}`,
     ...(engines["gitea-runner"] === undefined ? [] : [`--act-runner=${ENGINES}/gitea-runner`]),
   ];
@@ -67,17 +72,16 @@ export function templateUnit(pool: NativePool, { node, agent, engines }: NativeP
     section("Service", [
       ["Type", "exec"],
       ["ExecStart", command.join(" ")],
-      ["ExecStopPost", `-+/bin/sh -c ${argument(ACCOUNT)} account %i`],
+      ["ExecStopPost", `-+/bin/sh -c ${argument(ACCOUNT)} account ${controlGroup(pool)} %i`],
       ["Restart", "no"],
       ["Slice", sliceName(pool.name)],
       ...identity(pool),
       ["LoadCredential", `runner:${CREDENTIALS}/%i`],
-      ["Environment", `HOME=${work}`],
+      ["Environment", `HOME=${WORK}`],
       ["Environment", `PATH=${pathOf(pool, engines)}`],
       ["Environment", "LANG=C.UTF-8"],
-      ["WorkingDirectory", work],
-      ["CacheDirectory", `${CACHE_NAME}/${pool.name}/%i`],
-      ["CacheDirectoryMode", "0700"],
+      // The account's view has none.
+      ["WorkingDirectory", `-${dirname(WORK)}`],
       ["RuntimeDirectory", `${CHANNELS.slice("/run/".length)}/%i`],
       ["RuntimeDirectoryMode", "0755"],
       ...ending(pool),
@@ -102,17 +106,22 @@ export function poolSlice(pool: NativePool): string {
 }
 
 /**
- * Runs as root when the unit has ended, before its control group is gone: result, exit code, exit status, most bytes of
- * memory and microseconds of processor time, on one line. Builtins only; nothing in it is a job's own word.
+ * Runs as root when the unit has ended, before its control group is gone, in the job's file view: result, exit code, exit
+ * status, most bytes of memory and microseconds of processor time, on one line. Builtins only; nothing in it is a job's
+ * own word.
  */
 const ACCOUNT = [
-  "IFS=: read -r _ _ group </proc/self/cgroup",
-  'group="/sys/fs/cgroup$group"',
-  "peak=0 used=0",
-  'test -r "$group/memory.peak" && read -r peak <"$group/memory.peak"',
-  'test -r "$group/cpu.stat" && read -r _ used <"$group/cpu.stat"',
-  `echo "$SERVICE_RESULT \${EXIT_CODE:-none} \${EXIT_STATUS:-none} $peak $used" >"${EXITS}/$1"`,
+  "umask 022; peak=0 used=0",
+  'test -r "$1/memory.peak" && read -r peak <"$1/memory.peak"',
+  'test -r "$1/cpu.stat" && read -r _ used <"$1/cpu.stat"',
+  `echo "$SERVICE_RESULT \${EXIT_CODE:-none} \${EXIT_STATUS:-none} $peak $used" >"${EXITS}/$2"`,
 ].join("; ");
+
+/** Its place, which the account cannot ask for: there is no /proc in its view. */
+const controlGroup = ({ name }: NativePool): string =>
+  `${CGROUPS}/fireteact.slice/fireteact-native.slice/${sliceName(name).replaceAll("\\", "\\\\")}/${templateName(name).replace("@", "@%i")}`;
+
+const CGROUPS = "/sys/fs/cgroup";
 
 function identity({ groups, group }: NativePool) {
   return [
@@ -187,6 +196,9 @@ function fileView(pool: NativePool, { node, agent, engines }: NativePrograms) {
     ["BindReadOnlyPaths", unique([...own, ...bound, ...named]).join(" ")],
     // A socket; what may be asked of the daemon is the daemon's decision.
     ["BindReadOnlyPaths", pool.nix ? `-${NIX_DAEMON}` : undefined],
+    ["BindReadOnlyPaths", CGROUPS],
+    // For the account: the job's own user has no right to it.
+    ["BindPaths", EXITS],
     ["InaccessiblePaths", unique([...hidden, ...(pool.nix ? [] : [NIX_DAEMON])].map((path) => `-${path}`)).join(" ")],
     ["PrivateTmp", true],
     ["ProtectSystem", "strict"],
@@ -250,20 +262,20 @@ export function sharedDirectories(group: string): string {
     `d ${NATIVE_RUN} 0750 root ${group} -`,
     `d ${EMPTY_ROOT} 0555 root root -`,
     `d ${CHANNELS} 0755 root root -`,
-    `d ${CREDENTIALS} 1777 root root -`,
-    `d ${EXITS} 0755 root root 1d`,
+    `d ${CREDENTIALS} 1777 root root 2d`,
+    `d ${EXITS} 0750 root ${group} 1d`,
     "",
   ].join("\n");
 }
 
-/** Lets one user start, stop and clean up after units of these pools, and nothing else. */
+/** Lets one user start and stop units of these pools, and nothing else. */
 export function polkitRule(user: string, pools: readonly string[]): string {
   const names = pools.map((pool) => pool.replaceAll(".", "\\.")).join("|");
   return [
     "polkit.addRule(function (action, subject) {",
     `  if (action.id !== "org.freedesktop.systemd1.manage-units" || subject.user !== ${JSON.stringify(user)}) return;`,
     '  var verb = action.lookup("verb");',
-    '  if (verb !== "start" && verb !== "stop" && verb !== "clean") return;',
+    '  if (verb !== "start" && verb !== "stop") return;',
     `  if (/^fireteact-native-(${names})@[0-9a-f]{24}\\.service$/.test(action.lookup("unit"))) {`,
     "    return polkit.Result.YES;",
     "  }",

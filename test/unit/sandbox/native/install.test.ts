@@ -79,6 +79,6 @@ describe("installing units", () => {
     const shared = (user: string) => filesOf(["a"], user).find(({ path }) => path.includes("tmpfiles"))?.content ?? "";
     expect(shared("fireteact")).toContain("d /run/fireteact-native 0750 root fireteact -\n");
     // So that the kernel follows no link there on behalf of the service manager.
-    expect(shared("fireteact")).toContain("d /run/fireteact-native/credentials 1777 root root -\n");
+    expect(shared("fireteact")).toContain("d /run/fireteact-native/credentials 1777 root root 2d\n");
   });
 });

@@ -1,7 +1,7 @@
 import { assert, property, stringMatching } from "fast-check";
 import { describe, expect, it } from "vitest";
-import { partsOf, sliceName, unitName } from "../../../../src/sandbox/native/names.ts";
-import { polkitRule, poolSlice, templateUnit } from "../../../../src/sandbox/native/unit.ts";
+import { EXITS, partsOf, sliceName, unitName } from "../../../../src/sandbox/native/names.ts";
+import { polkitRule, poolSlice, sharedDirectories, templateUnit } from "../../../../src/sandbox/native/unit.ts";
 import { argument } from "../../../../src/sandbox/native/unit-text.ts";
 import { PROGRAMS, pool, valuesOf, wordsOf } from "../../../support/native/pool.ts";
 
@@ -25,7 +25,9 @@ describe("what a job's unit allows", () => {
     expect(wordsOf(unit, "TemporaryFileSystem")[0]).toMatch(/^\/:/);
     const seen = wordsOf(unit, "BindReadOnlyPaths").map((path) => path.replace(/^-/, ""));
     for (const path of seen) expect(path).not.toMatch(/^\/(|home|root|etc|var|run)\/?$/);
-    expect(valuesOf(unit, "BindPaths")).toEqual([]);
+    // Root writes the account there; the directory is closed to everybody else.
+    expect(valuesOf(unit, "BindPaths")).toEqual([EXITS]);
+    expect(sharedDirectories("fireteact")).toContain(`d ${EXITS} 0750 root fireteact 1d\n`);
     const hidden = wordsOf(unit, "InaccessiblePaths");
     for (const path of ["/run/secrets", "/var/lib/vault", "/etc/fireteact", "/run/fireteact", "/var/lib/fireteact"]) {
       expect(hidden).toContain(`-${path}`);
@@ -59,11 +61,15 @@ describe("what a job's unit allows", () => {
   it("gets its credential as a file, and a directory, HOME and PATH of its own", () => {
     expect(valuesOf(unit, "LoadCredential")).toEqual(["runner:/run/fireteact-native/credentials/%i"]);
     expect(valuesOf(unit, "ExecStart")[0]).toContain("--metadata=file:%d/runner");
-    const work = "fireteact-native/host/%i";
-    expect(valuesOf(unit, "CacheDirectory")).toEqual([work]);
-    expect(valuesOf(unit, "CacheDirectoryMode")).toEqual(["0700"]);
-    expect(valuesOf(unit, "WorkingDirectory")).toEqual([`%C/${work}`]);
-    expect(valuesOf(unit, "Environment")).toEqual([`HOME=%C/${work}`, "PATH=/usr/bin:/usr/sbin", "LANG=C.UTF-8"]);
+    // Of its own, on disk, and removed by systemd itself with the unit.
+    expect(valuesOf(unit, "PrivateTmp")).toEqual(["yes"]);
+    expect(valuesOf(unit, "ExecStart")[0]).toContain("--work-dir=/var/tmp/");
+    expect(valuesOf(unit, "Environment")).toEqual([
+      "HOME=/var/tmp/fireteact",
+      "PATH=/usr/bin:/usr/sbin",
+      "LANG=C.UTF-8",
+    ]);
+    for (const key of ["CacheDirectory", "StateDirectory", "LogsDirectory"]) expect(valuesOf(unit, key)).toEqual([]);
     expect(valuesOf(unit, "EnvironmentFile")).toEqual([]);
   });
 
@@ -135,7 +141,7 @@ describe("the polkit rule", () => {
   const rule = polkitRule("fireteact", ["nix", "b.c"]);
   const own = unitName("nix", HEX);
 
-  it.each(["start", "stop", "clean"])("lets its user %s units of the pools", (verb) => {
+  it.each(["start", "stop"])("lets its user %s units of the pools", (verb) => {
     expect(answer(rule, "fireteact", { unit: own, verb })).toBe(YES);
     expect(answer(rule, "fireteact", { unit: unitName("b.c", HEX), verb })).toBe(YES);
   });
