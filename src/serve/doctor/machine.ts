@@ -9,8 +9,10 @@ import type { GuestImage } from "../../image/port.ts";
 import { createImages } from "../../image/store/images.ts";
 import { createEmbeddedNetwork } from "../../network/embedded/network.ts";
 import { checkCgroups } from "../../sandbox/microvm/cgroups.ts";
+import type { Difference } from "../../sandbox/native/install.ts";
 import { qemuVersion } from "../../sandbox/qemu/machine.ts";
 import { probeKvm } from "../../sandbox/qemu/probe.ts";
+import { nativeDifferences } from "../native.ts";
 import { DRIVERS } from "../servable.ts";
 import { bad, type Finding, failed, good, warning } from "./finding.ts";
 
@@ -27,14 +29,16 @@ const BUILD_TOOLS = {
 
 const isRoot = (): boolean => process.getuid?.() === 0;
 
-/** What is right as a configuration, but cannot be run by this version, or is dangerous. */
-export function checkPools({ pools, targets }: Settings): Finding[] {
+/** What is right as a configuration, but cannot be run by this version or host, or is dangerous. */
+export function checkPools(settings: Settings): Finding[] {
+  const { pools, targets } = settings;
   return pools.map((pool) => {
     const subject = `pool ${pool.name}`;
     if (!DRIVERS.includes(pool.driver)) {
       const hint = "write 'driver: qemu' in this pool to run it in QEMU microVMs";
       return bad(subject, `driver ${pool.driver} is not built yet`, hint);
     }
+    if (pool.native !== undefined) return checkNative(pool, settings);
     const isLegacy = targets.some(({ key, legacyRegistrationToken }) => key === pool.target && legacyRegistrationToken);
     if (isLegacy && pool.mute === true) {
       const hint =
@@ -45,6 +49,26 @@ export function checkPools({ pools, targets }: Settings): Finding[] {
     const labels = pool.labels.length === 0 ? "jobs without runs-on" : `labels ${pool.labels.join(", ")}`;
     return good(subject, `driver ${pool.driver}, ${labels}, up to ${pool.maxRunners} runners${size}`);
   });
+}
+
+/** Whether its units are what the configuration asks for, on a host that can run them. */
+function checkNative({ name, labels, maxRunners }: PoolSettings, settings: Settings): Finding {
+  const subject = `pool ${name}`;
+  if (!existsSync("/run/systemd/system")) {
+    const hint = "run native pools on a host that was started by systemd, or take driver: qemu";
+    return bad(subject, "systemd does not run here, and native jobs are its units", hint);
+  }
+  let wrong: Difference[];
+  try {
+    wrong = nativeDifferences(settings).filter(({ state }) => state !== "stale");
+  } catch (error) {
+    return failed(subject, error, "run the program that was built");
+  }
+  if (wrong.length > 0) {
+    const list = wrong.map(({ path, state }) => `${path} ${state === "missing" ? "is missing" : "differs"}`).join(", ");
+    return bad(subject, list, "run as root: fireteact native install-units; with --check it shows what differs");
+  }
+  return good(subject, `driver native, labels ${labels.join(", ")}, up to ${maxRunners} jobs on this host itself`);
 }
 
 /** Everything that QEMU microVMs need of the host. */
