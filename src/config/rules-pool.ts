@@ -93,6 +93,14 @@ function checkDriver({ guest }: Draft, pool: DraftPool, index: number, report: R
   if (pool.qemu?.initrdPath !== undefined && pool.qemu.kernelPath === undefined) {
     report.error(at("qemu", "initrdPath"), "an initrd needs the kernelPath it belongs to", at("qemu", "kernelPath"));
   }
+  if (pool.firecracker?.initrdPath !== undefined && pool.firecracker.kernelPath === undefined) {
+    const keys = at("firecracker", "kernelPath");
+    report.error(at("firecracker", "initrdPath"), "an initrd needs the kernelPath it belongs to", keys);
+  }
+  if (pool.firecracker?.imdsCompat === true && (pool.firecracker.mmds ?? "off") === "off") {
+    const message = "changes only Firecracker's own service: set mmds to V2 or V1";
+    report.error(at("firecracker", "imdsCompat"), message, at("firecracker", "mmds"));
+  }
   if (driver === "firecracker" && pool.firecracker?.jailer === false) {
     report.warn(at("firecracker", "jailer"), WITHOUT_JAILER);
   }

@@ -41,8 +41,39 @@ const firecrackerSchema = z.strictObject({
     .describe("The jailer of the same release. Default: beside the firecracker binary, else searched like it."),
   memSizeMib: count(0, MOST_MEMORY).default(2_048).describe("Memory of a guest, MiB."),
   vcpuCount: count(0, 32).default(2).describe("Virtual processors of a guest."),
-  kernelPath: path().optional().describe("The guest's kernel. Default: that of the first pool."),
-  kernelArgs: text().default("console=ttyS0 reboot=k panic=1 pci=off").describe("Kernel command line."),
+  kernelPath: path()
+    .optional()
+    .describe("The guest's kernel, uncompressed (vmlinux). Default: that of the first pool, else the image's."),
+  initrdPath: path().optional().describe("The guest's initrd, together with kernelPath. Default: the image's."),
+  kernelArgs: text()
+    .default("console=ttyS0 reboot=k panic=1 pci=off")
+    .describe("Kernel command line; what the guest needs of us is added."),
+  diskSizeMib: count(256, MOST_MEMORY)
+    .default(10_240)
+    .describe("Writable disk of a guest, MiB; only what is written takes room."),
+  overheadMib: count(16, MOST_MEMORY)
+    .default(256)
+    .describe("Memory that a monitor may take besides its guest's, MiB; with more it is ended."),
+  hugePages: z
+    .boolean()
+    .default(false)
+    .describe("Memory of guests in pages of 2 MiB, of which the host has set enough aside (vm.nr_hugepages)."),
+  balloon: z
+    .boolean()
+    .default(false)
+    .describe("Memory that a guest does not use any more goes back to the host. Firecracker 1.14 or newer."),
+  mmds: z
+    .enum(["off", "V1", "V2"])
+    .default("off")
+    .describe(
+      "Who answers guests at 169.254.169.254: the host (off), or Firecracker's own service, which insists on tokens (V2) or not (V1). The document is the same.",
+    ),
+  imdsCompat: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Firecracker's service answers with text only, as EC2 does; our agent needs JSON. Firecracker 1.13 or newer.",
+    ),
   metadata: z
     .record(z.string(), z.unknown())
     .default({})

@@ -3,6 +3,7 @@ import { LOG_LEVELS, type LogLevel } from "../base/log.ts";
 import type { TrustPolicy } from "../base/trust.ts";
 import {
   type EgressPolicy,
+  type FirecrackerSettings,
   type GuestSettings,
   type ImageSettings,
   type ListenAddress,
@@ -21,8 +22,6 @@ import { mergeLimits } from "./limits.ts";
 import type { Config, ForgeConfig } from "./schema.ts";
 import { nativeDefaults } from "./schema-native.ts";
 import { firecrackerDefaults, type PoolConfig, qemuDefaults } from "./schema-pool.ts";
-
-const DEFAULT_KERNEL = "/var/lib/fireteact/kernels/vmlinux";
 
 /** A checked file as plain settings. Relative paths start at the file's directory. */
 export function toSettings(config: Config, forge: ForgeConfig, file: string): Settings {
@@ -154,7 +153,7 @@ function toPool(
     prefix: pool.runner.name ?? pool.name,
     memoryMib: isMicrovm ? size.memSizeMib || 2_048 : pool.driver === "native" ? native.memoryMib : 0,
     vcpus: isMicrovm ? size.vcpuCount || 2 : 0,
-    diskMib: pool.driver === "qemu" ? qemu.diskSizeMib : 0,
+    diskMib: isMicrovm ? (pool.driver === "qemu" ? qemu : firecracker).diskSizeMib : 0,
     limits: mergeLimits(config.limits, pool.limits),
     egress: egressOf(config.network, pool.network),
     ...(pool.runner.image !== undefined && { image: pool.runner.image }),
@@ -171,18 +170,30 @@ function toPool(
       },
     }),
     ...(pool.driver === "firecracker" && {
-      firecracker: {
-        ...defined({
-          binaryPath: binary(firecracker.binaryPath, path),
-          jailerPath: binary(firecracker.jailerPath, path),
-        }),
-        jailer: firecracker.jailer,
-        kernelPath: path(firecracker.kernelPath ?? firstKernel(config) ?? DEFAULT_KERNEL),
-        kernelArgs: firecracker.kernelArgs,
-        metadata: firecracker.metadata,
-      },
+      firecracker: firecrackerSettings(firecracker, firstKernel(config), path),
     }),
     ...(pool.driver === "native" && { native: nativeSettings(native), trust: trustOf(native) }),
+  };
+}
+
+function firecrackerSettings(
+  given: NonNullable<PoolConfig["firecracker"]>,
+  first: { kernelPath?: string | undefined; initrdPath?: string | undefined } | undefined,
+  path: (value: string) => string,
+): FirecrackerSettings {
+  const { memSizeMib: _, vcpuCount: __, ...more } = given;
+  const { binaryPath, jailerPath, kernelPath: ownKernel, initrdPath: ownInitrd, ...rest } = more;
+  // An initrd goes with its kernel.
+  const { kernelPath, initrdPath } =
+    ownKernel === undefined ? { ...first } : { kernelPath: ownKernel, initrdPath: ownInitrd };
+  return {
+    ...rest,
+    ...defined({
+      binaryPath: binary(binaryPath, path),
+      jailerPath: binary(jailerPath, path),
+      kernelPath: kernelPath && path(kernelPath),
+      initrdPath: initrdPath && path(initrdPath),
+    }),
   };
 }
 
@@ -206,8 +217,8 @@ const trustOf = ({ trusted, events, branches, allowForks }: NonNullable<PoolConf
   allowForks,
 });
 
-const firstKernel = (config: Config): string | undefined =>
-  config.pools.find((pool) => pool.driver === "firecracker")?.firecracker?.kernelPath;
+/** Pools without a kernel of their own take that of the first one. */
+const firstKernel = (config: Config) => config.pools.find((pool) => pool.driver === "firecracker")?.firecracker;
 
 /** A bare program name is searched in PATH. */
 const binary = (value: string | undefined, path: (value: string) => string): string | undefined =>

@@ -106,8 +106,19 @@ export interface FirecrackerSettings {
   jailer: boolean;
   /** Absent means beside the firecracker binary, else in the usual places. */
   jailerPath?: string;
-  kernelPath: string;
+  /** Absent means the image's own kernel and initrd. */
+  kernelPath?: string;
+  initrdPath?: string;
   kernelArgs: string;
+  /** Size of the writable scratch disk. */
+  diskSizeMib: number;
+  /** What a monitor may take besides its guest's memory. */
+  overheadMib: number;
+  hugePages: boolean;
+  balloon: boolean;
+  /** Firecracker's own metadata service; `off` means the host's. */
+  mmds: "off" | "V1" | "V2";
+  imdsCompat: boolean;
   /** Copied into the guest's metadata as it is. */
   metadata: Record<string, unknown>;
 }

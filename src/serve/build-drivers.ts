@@ -1,14 +1,16 @@
+import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import type { Places } from "../base/names.ts";
 import type { Settings } from "../core/settings.ts";
 import type { DriverName } from "../core/types.ts";
-import type { Images, RootDisks } from "../image/port.ts";
+import type { RootDisks } from "../image/port.ts";
 import { createRootDisks } from "../image/store/root-disks.ts";
 import { createMetadataPublisher } from "../metadata/publisher.ts";
 import { createEmbeddedNetwork } from "../network/embedded/network.ts";
 import type { Egress, Network } from "../network/port.ts";
 import { createFakeDriver } from "../sandbox/fake/driver.ts";
+import { createFirecrackerDriver, type FirecrackerPool } from "../sandbox/firecracker/driver.ts";
 import { createNativeDriver } from "../sandbox/native/driver.ts";
 import type { SandboxDriver } from "../sandbox/port.ts";
 import { createQemuDriver, type QemuPool } from "../sandbox/qemu/driver.ts";
@@ -49,12 +51,21 @@ export function buildDrivers(deps: BuildDeps): Drivers {
   let network: Network | undefined;
   if (names.has("fake")) byName.set("fake", createFakeDriver({ ...deps, command: fakeCommand }));
   if (names.has("native")) byName.set("native", createNativeDriver(deps));
-  if (names.has("qemu")) {
+  if (names.has("qemu") || names.has("firecracker")) {
     const { subnet, dns } = deps.settings().network;
     network = createEmbeddedNetwork({ ...deps, subnet, nameservers: dns });
-    byName.set("qemu", qemuDriver(deps, network, images));
+    const shared = { ...deps, images, network, metadata: createMetadataPublisher({ network, clock: deps.clock }) };
+    const disksOf = sharedDisks(deps.places);
+    if (names.has("qemu")) {
+      byName.set("qemu", createQemuDriver({ ...shared, pools: () => qemuPools(deps.settings(), disksOf) }));
+    }
+    if (names.has("firecracker")) {
+      const jailDirectory = deps.settings().host.jailDir ?? join(deps.places.state, "jails");
+      const pools = () => firecrackerPools(deps.settings(), disksOf);
+      byName.set("firecracker", createFirecrackerDriver({ ...shared, pools, jailDirectory }));
+    }
   }
-  const update = byName.has("qemu") ? createImageUpdates({ ...deps, images }) : undefined;
+  const update = network !== undefined ? createImageUpdates({ ...deps, images }) : undefined;
   return {
     byName,
     digest: (image = DEFAULT_IMAGE) => update?.digest(image),
@@ -73,34 +84,34 @@ export function buildDrivers(deps: BuildDeps): Drivers {
   };
 }
 
-function qemuDriver(deps: BuildDeps, network: Network, images: Images): SandboxDriver {
-  const { places, clock } = deps;
-  // Pools with disks of one size share what is made once for them.
+type DisksOf = (sizeMib: number) => RootDisks;
+
+/** Pools with disks of one size share what is made once for them. */
+function sharedDisks(places: Places): DisksOf {
   const disks = new Map<number, RootDisks>();
-  const disksOf = (sizeMib: number): RootDisks => {
+  return (sizeMib) => {
     const known = disks.get(sizeMib) ?? createRootDisks({ places, sizeMib });
     disks.set(sizeMib, known);
     return known;
   };
-  return createQemuDriver({
-    ...deps,
-    pools: () => qemuPools(deps.settings(), disksOf),
-    images,
-    network,
-    metadata: createMetadataPublisher({ network, clock }),
-  });
 }
 
-function qemuPools(settings: Settings, disksOf: (sizeMib: number) => RootDisks): Map<string, QemuPool> {
+function qemuPools(settings: Settings, disksOf: DisksOf): Map<string, QemuPool> {
   const pools = new Map<string, QemuPool>();
-  for (const { name, image, qemu } of settings.pools) {
+  for (const { name, image = DEFAULT_IMAGE, qemu } of settings.pools) {
     if (qemu === undefined) continue;
     const { diskSizeMib, ...own } = qemu;
-    pools.set(name, {
-      ...own,
-      image: image ?? DEFAULT_IMAGE,
-      disks: disksOf(diskSizeMib),
-    });
+    pools.set(name, { ...own, image, disks: disksOf(diskSizeMib) });
+  }
+  return pools;
+}
+
+function firecrackerPools(settings: Settings, disksOf: DisksOf): Map<string, FirecrackerPool> {
+  const pools = new Map<string, FirecrackerPool>();
+  for (const { name, image = DEFAULT_IMAGE, firecracker, egress } of settings.pools) {
+    if (firecracker === undefined) continue;
+    const { diskSizeMib, metadata: _, ...own } = firecracker;
+    pools.set(name, { ...own, image, disks: disksOf(diskSizeMib), rates: egress.rates });
   }
   return pools;
 }

@@ -5,6 +5,7 @@ import { loadConfig } from "../config/load.ts";
 import { ConfigError, type Problem, renderProblem } from "../config/problems.ts";
 import type { Settings } from "../core/settings.ts";
 import { bad, type Finding, good, warning } from "./doctor/finding.ts";
+import { checkFirecracker } from "./doctor/firecracker.ts";
 import { checkForge } from "./doctor/forge.ts";
 import { checkCapacity, checkDaemon, checkDirectories, checkUser } from "./doctor/host.ts";
 import { checkMachine, checkPools } from "./doctor/machine.ts";
@@ -24,7 +25,7 @@ export async function examine(
   const { settings, findings } = readConfiguration(configFile);
   findings.push(checkUser(settings), ...checkDirectories(places));
   if (settings !== undefined) findings.push(checkCapacity(settings, places), ...checkPools(settings));
-  findings.push(...(await checkMachine(places, settings, progress)));
+  findings.push(...(await checkMachine(places, settings, progress)), ...(await checkFirecracker(places, settings)));
   if (settings !== undefined) {
     const forges = [];
     for (const target of settings.targets) {

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { describe, FireteactError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import type { Settings } from "../core/settings.ts";
+import type { PoolSettings, Settings } from "../core/settings.ts";
 import { localName } from "../image/record.ts";
 import type { LocalImages } from "../image/store/images.ts";
 
@@ -54,7 +54,7 @@ export function createImageUpdates(deps: {
     timer?.cancel();
     if (closing.signal.aborted) return;
     timer = clock.after(LOOK_EVERY, () => void look());
-    const used = settings().pools.filter((pool) => pool.qemu !== undefined);
+    const used = settings().pools.filter((pool) => bootsImage(pool));
     for (const reference of new Set(used.map(({ image = DEFAULT_IMAGE }) => image))) {
       // Not waited for: what it brings is seen by a later look.
       void images.refresh(reference, (line) => log.info({ line }, "image"));
@@ -73,7 +73,7 @@ export function createImageUpdates(deps: {
       images.recheck();
       const isFirst = !started;
       started = true;
-      const isUsed = settings().pools.some((pool) => pool.qemu !== undefined && isDefault(pool.image));
+      const isUsed = settings().pools.some((pool) => bootsImage(pool) && isDefault(pool.image));
       if (isFirst || !isUsed) return;
       last = update().then(look);
       await last;
@@ -87,3 +87,6 @@ export function createImageUpdates(deps: {
 }
 
 const isDefault = (image = DEFAULT_IMAGE): boolean => localName(image) === localName(DEFAULT_IMAGE);
+
+/** Pools of virtual machines. */
+const bootsImage = ({ qemu, firecracker }: PoolSettings): boolean => (qemu ?? firecracker) !== undefined;

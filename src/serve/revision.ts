@@ -11,7 +11,7 @@ const DIGITS = 16;
  */
 export function revisionOf(pool: PoolSettings, engine: EngineName, digest: string | undefined): string | undefined {
   const { prefix, runnerLabels, image, mute, qemu, firecracker, native, trust, limits } = pool;
-  if (qemu !== undefined && digest === undefined) return undefined;
+  if ((qemu ?? firecracker) !== undefined && digest === undefined) return undefined;
   const parts = [digest, engine, limits.engine, prefix, runnerLabels, image, mute, qemu, firecracker, native, trust];
   const text = JSON.stringify(parts.map((part) => part ?? null));
   return createHash("sha256").update(text).digest("hex").slice(0, DIGITS);

@@ -4,7 +4,7 @@ import { type LoadedConfig, loadConfig } from "../config/load.ts";
 import { checkUnits, nativeDifferences } from "./native.ts";
 
 /** Drivers that this version can run. */
-export const DRIVERS: string[] = ["qemu", "native", "fake"];
+export const DRIVERS: string[] = ["firecracker", "qemu", "native", "fake"];
 
 /** Reads the configuration and refuses what is right as such, but cannot be run by this version. */
 export function loadServable(file: string): LoadedConfig {

@@ -1,4 +1,5 @@
 import { FireteactError } from "../../base/errors.ts";
+import type { Rates } from "../../core/settings.ts";
 import type { GuestNetwork } from "../../network/port.ts";
 import { type ApiRequest, requests } from "./requests.ts";
 import type { RateLimiter } from "./types.ts";
@@ -10,9 +11,8 @@ export interface MachineOptions {
   hugePages: boolean;
   /** Memory that the guest does not use any more goes back to the host. */
   balloon: boolean;
-  /** What comes in to a guest and what goes out of it, bytes in a second; absent means as much as there is. */
-  receive?: number;
-  send?: number;
+  /** Limits of the guest's network; packets are those that it sends. */
+  rates: Pick<Rates, "downloadMbit" | "uploadMbit" | "packetsPerSecond">;
   /** Which version of Firecracker's own metadata service answers guests; `off` leaves that to the host's server. */
   mmds: "off" | "V1" | "V2";
   /** It answers with text, whatever is asked for, as EC2 does. */
@@ -91,22 +91,30 @@ export function machineRequests(machine: Machine, version: Version): NamedReques
   ];
 }
 
-function interfaceOf({ network, receive, send }: Machine) {
+function interfaceOf({ network, rates }: Machine) {
   const { tap, guestMac } = network;
+  const receive = limiter(rates.downloadMbit, undefined);
+  const send = limiter(rates.uploadMbit, rates.packetsPerSecond);
   if (!/^[\w.-]{1,15}$/.test(tap)) throw bad(`This is no name of a network interface: ${JSON.stringify(tap)}`);
   return {
     iface_id: INTERFACE,
     host_dev_name: tap,
     guest_mac: guestMac,
-    ...(receive === undefined ? {} : { rx_rate_limiter: perSecond(receive) }),
-    ...(send === undefined ? {} : { tx_rate_limiter: perSecond(send) }),
+    ...(receive === undefined ? {} : { rx_rate_limiter: receive }),
+    ...(send === undefined ? {} : { tx_rate_limiter: send }),
+  };
+}
+
+function limiter(mbit: number | undefined, packets: number | undefined): RateLimiter | undefined {
+  if (mbit === undefined && packets === undefined) return undefined;
+  return {
+    ...(mbit === undefined ? {} : { bandwidth: bucket((mbit * 1_000_000) / 8) }),
+    ...(packets === undefined ? {} : { ops: bucket(packets) }),
   };
 }
 
 /** A tenth of a second's worth at once, so that a guest does not come to a halt for the rest of a second. */
-const perSecond = (bytes: number): RateLimiter => ({
-  bandwidth: { size: Math.max(1, Math.round(bytes / 10)), refill_time: 100 },
-});
+const bucket = (perSecond: number) => ({ size: Math.max(1, Math.round(perSecond / 10)), refill_time: 100 });
 
 const bad = (message: string): FireteactError =>
   new FireteactError("BAD_MACHINE", message, { hint: "Correct the pool's block firecracker" });

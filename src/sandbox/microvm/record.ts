@@ -30,6 +30,8 @@ export interface SandboxRecord {
   address?: string | undefined;
   /** Control groups that the monitor is in. */
   cgroups?: string[] | undefined;
+  /** The monitor's own service answers the guest's requests for metadata. */
+  mmds?: boolean | undefined;
   /** What runs the monitor; absent until just before it starts. */
   process?: ProcessIdentity | undefined;
 }
@@ -50,6 +52,7 @@ const schema: z.ZodType<SandboxRecord> = z.object({
   uid: z.int().min(1000).max(0xffff_fffd).optional(),
   address: z.ipv4().optional(),
   cgroups: z.array(z.string().startsWith("/").max(4_096)).max(4).optional(),
+  mmds: z.boolean().optional(),
   process: z.object({ pid: z.int().min(2), start: z.int().nonnegative(), boot }).optional(),
 });
 

@@ -5,6 +5,7 @@ import { ignore } from "../../base/errors.ts";
 import { isTaken } from "../../base/process.ts";
 import type { SandboxExit } from "../../core/types.ts";
 import { hasProcesses } from "./end.ts";
+import { meaningOf } from "./exit-codes.ts";
 import { killedBy } from "./killed.ts";
 import { panicIn } from "./panic.ts";
 import { EXIT_FILE, type RecordedExit, readCondemned, readExit, readRecord, type SandboxRecord } from "./record.ts";
@@ -75,10 +76,14 @@ export function exitOf(directory: string): SandboxExit | undefined {
 }
 
 function sandboxExit({ status, at }: RecordedExit, record: SandboxRecord | "damaged", directory: string): SandboxExit {
+  const meaning = record === "damaged" ? undefined : meaningOf(record.driver, status);
   const killed = status === 128 + constants.signals.SIGKILL && record !== "damaged";
   const reason =
-    readCondemned(directory) ?? (killed ? killedBy(record) : status === 0 ? panicIn(directory) : undefined);
-  const how = status > 128 ? { code: null, signal: signalName(status - 128) } : { code: status, signal: null };
+    readCondemned(directory) ?? meaning ?? (killed ? killedBy(record) : status === 0 ? panicIn(directory) : undefined);
+  const how =
+    status > 128 && meaning === undefined
+      ? { code: null, signal: signalName(status - 128) }
+      : { code: status, signal: null };
   return { ...how, ...(reason === undefined ? {} : { reason }), at };
 }
 

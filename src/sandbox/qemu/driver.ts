@@ -16,7 +16,7 @@ import { kernelLine } from "../microvm/kernel-line.ts";
 import type { SandboxPlaces } from "../microvm/places.ts";
 import { createSandboxes } from "../microvm/sandboxes.ts";
 import { createShimLauncher, type Launcher } from "../microvm/shim.ts";
-import { watchExit } from "../microvm/watch.ts";
+import { createWatches } from "../microvm/watches.ts";
 import type { DriverCheck, SandboxDriver, SandboxSpec, StepContext } from "../port.ts";
 import { qemuCommand } from "./command-line.ts";
 import { findMachine, type HostMachine, qemuVersion, requireHost } from "./machine.ts";
@@ -67,7 +67,7 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
   const sandboxes = createSandboxes({ driver: "qemu", ...deps, cgroups });
   network.onLost((hex, detail) => sandboxes.condemn(hex, detail));
   const launcher = deps.launcher ?? createShimLauncher(places.run);
-  const watches = new Set<() => void>();
+  const watches = createWatches((hex) => sandboxes.places(hex), clock);
   const machines = new Map<string, Promise<HostMachine>>();
 
   const stopLooking = keepGoing({
@@ -215,18 +215,6 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
     }
   };
 
-  const watch: SandboxDriver["watch"] = (hex, onExit) => {
-    const stop = watchExit(sandboxes.places(hex).directory, clock, (exit) => {
-      watches.delete(stop);
-      onExit(exit);
-    });
-    watches.add(stop);
-    return () => {
-      watches.delete(stop);
-      stop();
-    };
-  };
-
   return {
     name: "qemu",
     prepare: async (context) => {
@@ -253,11 +241,10 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
     remove,
     dial: (hex, signal) => dialAgent(sandboxes.places(hex).agent, signal),
     publish,
-    watch,
+    watch: watches.watch,
     console: (hex, bytes) => readConsole(sandboxes.places(hex).directory, bytes),
     close: async () => {
-      for (const stop of watches) stop();
-      watches.clear();
+      watches.stop();
       await stopLooking();
       await metadata.close();
     },

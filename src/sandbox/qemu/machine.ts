@@ -1,7 +1,8 @@
-import { chmod, stat } from "node:fs/promises";
-import { FireteactError, ignore } from "../../base/errors.ts";
+import { existsSync } from "node:fs";
+import { FireteactError } from "../../base/errors.ts";
 import { exec } from "../../base/exec.ts";
 import type { Logger } from "../../base/log.ts";
+import { openDevices } from "../microvm/devices.ts";
 import type { Accelerator } from "./command-line.ts";
 import { probeKvm, type Verdict } from "./probe.ts";
 import { hostTscKhz } from "./tsc.ts";
@@ -60,8 +61,9 @@ export async function findMachine(wanted: Wanted, log: Logger, signal: AbortSign
   if (accelerator === "tcg" && khz === undefined) {
     log.warn("the host's time stamp counter rate is unknown: some emulated guests may hang while they measure it");
   }
+  const devices = accelerator === "kvm" ? ["/dev/net/tun", "/dev/kvm"] : ["/dev/net/tun"];
   const kernelWords = khz === undefined ? [] : [`tsc_early_khz=${khz}`];
-  return { binary, version, accelerator, detail, kernelWords, groups: await openDevices(accelerator, log) };
+  return { binary, version, accelerator, detail, kernelWords, groups: await openDevices(devices, log) };
 }
 
 const QEMU = "qemu-system-x86_64";
@@ -102,30 +104,6 @@ async function choose(wanted: Wanted & { binary: string; version: string }, sign
 }
 
 async function kvmVerdict(wanted: Wanted & { binary: string; version: string }, signal: AbortSignal): Promise<Verdict> {
-  if ((await modeOf("/dev/kvm")) === undefined) return { works: false, detail: "there is no /dev/kvm" };
+  if (!existsSync("/dev/kvm")) return { works: false, detail: "there is no /dev/kvm" };
   return await probeKvm({ ...wanted, directory: wanted.verdicts, signal });
 }
-
-/**
- * Lets the monitors' users open the devices they need. Where device nodes are looked after, they can: everybody may open
- * /dev/net/tun (which gives nothing without a tap that is his), and a group or everybody /dev/kvm.
- */
-async function openDevices(accelerator: Accelerator, log: Logger): Promise<number[]> {
-  const groups: number[] = [];
-  for (const path of accelerator === "kvm" ? ["/dev/net/tun", "/dev/kvm"] : ["/dev/net/tun"]) {
-    const node = await modeOf(path);
-    if (node === undefined) {
-      throw new FireteactError("DEVICE_MISSING", `There is no ${path}`, { hint: "Load the kernel module tun" });
-    }
-    if ((node.mode & 0o006) === 0o006) continue;
-    if ((node.mode & 0o060) === 0o060 && node.gid !== 0) {
-      groups.push(node.gid);
-    } else {
-      await chmod(path, 0o666);
-      log.info({ device: path }, "opened a device to the users of virtual machine monitors");
-    }
-  }
-  return groups;
-}
-
-const modeOf = async (path: string) => await stat(path).catch(ignore("ENOENT"));

@@ -45,7 +45,10 @@ export function checkPools(settings: Settings): Finding[] {
         "remove legacyRegistrationToken, unless the image's agent registers itself although it has a .runner";
       return warning(subject, "every job can read the scope's registration token and register runners with it", hint);
     }
-    const size = pool.driver === "qemu" ? `, ${pool.memoryMib} MiB and ${pool.vcpus} CPUs each` : "";
+    const size =
+      pool.driver === "qemu" || pool.driver === "firecracker"
+        ? `, ${pool.memoryMib} MiB and ${pool.vcpus} CPUs each`
+        : "";
     const labels = pool.labels.length === 0 ? "jobs without runs-on" : `labels ${pool.labels.join(", ")}`;
     return good(subject, `driver ${pool.driver}, ${labels}, up to ${pool.maxRunners} runners${size}`);
   });

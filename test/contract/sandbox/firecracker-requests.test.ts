@@ -22,6 +22,7 @@ const machine: Machine = {
   balloon: false,
   mmds: "off",
   imdsCompat: false,
+  rates: {},
 };
 
 const machines: fc.Arbitrary<Machine> = fc.record({
@@ -36,8 +37,14 @@ const machines: fc.Arbitrary<Machine> = fc.record({
   vsock: fc.string({ minLength: 1 }),
   hugePages: fc.boolean(),
   balloon: fc.boolean(),
-  receive: fc.integer({ min: 1, max: 1e12 }),
-  send: fc.integer({ min: 1, max: 1e12 }),
+  rates: fc.record(
+    {
+      downloadMbit: fc.integer({ min: 1, max: 1_000_000 }),
+      uploadMbit: fc.integer({ min: 1, max: 1_000_000 }),
+      packetsPerSecond: fc.integer({ min: 1, max: 100_000_000 }),
+    },
+    { requiredKeys: [] },
+  ),
   mmds: fc.constantFrom("off", "V1", "V2"),
   imdsCompat: fc.boolean(),
 });

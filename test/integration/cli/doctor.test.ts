@@ -119,11 +119,15 @@ describe("doctor", () => {
     expect(absent[0]).toMatchObject({ state: "bad", detail: expect.stringContaining("does not exist") });
   });
 
-  it("refuses what this version cannot run", async () => {
-    const firecracker = await findingsOf({ pool: { driver: "firecracker", runner: { image: "x", labels: ["a"] } } });
-    expect(firecracker.of("pool default")).toMatchObject([
+  it("says what a pool's driver lacks, and what is dangerous", async () => {
+    const absent = { binaryPath: "/no/such/firecracker", kernelPath: "/etc/passwd", initrdPath: "/etc/passwd" };
+    const pool = { driver: "firecracker", firecracker: absent, runner: { image: "local:default", labels: ["a"] } };
+    const firecracker = await findingsOf({ pool });
+    expect(firecracker.of("pool default")).toMatchObject([{ state: "good" }]);
+    expect(firecracker.of("firecracker")).toMatchObject([
       { state: "bad", hint: expect.stringContaining("driver: qemu") },
     ]);
+    expect(firecracker.of("kernel")).toMatchObject([{ state: "bad", detail: expect.stringContaining("uncompressed") }]);
     const qemu = { driver: "qemu", runner: { image: "local:default", labels: ["a"] } };
     const original = { ...qemu, engine: "gitea-runner", runner: { ...qemu.runner, agent: "original" } };
     const legacy = await findingsOf({ gitea: { legacyRegistrationToken: true }, pool: original });
