@@ -90,7 +90,7 @@ export function createFirecrackerDriver(deps: FirecrackerDeps): SandboxDriver {
   });
   const launchOf = (pool: FirecrackerPool): Launch => (pool.jailer ? jailed : direct);
   // Sockets are at the same places in and out of a jail, and what removes jails removes control groups, too.
-  const sandboxes = createSandboxes({ driver: "firecracker", ...deps, cgroups: jailed });
+  const sandboxes = createSandboxes({ driver: "firecracker", ...deps, cgroups: jailed, graceMs: 0 });
   network.onLost((hex, detail) => sandboxes.condemn(hex, detail));
   const watches = createWatches((hex) => sandboxes.places(hex), clock);
   const apiOf = (hex: string): Api => createApi(jailed.sockets(hex).api);

@@ -1,6 +1,8 @@
-import { mkdirSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs";
+import { dirname } from "node:path";
 import { FireteactError } from "../../base/errors.ts";
 import { canShow, unfitMount } from "./jail-files.ts";
+import { makeBase } from "./jail-places.ts";
 import { checkPrograms, type JailPrograms } from "./jail-programs.ts";
 
 interface JailCheck {
@@ -19,16 +21,17 @@ export async function checkJails(
       throw unusable("jails need root", "Run as root; each monitor gives its rights up again");
     const versions = new Set<string>();
     for (const one of programs) versions.add(await checkPrograms(one, signal));
-    // Nobody but root gets into a jail from outside.
-    mkdirSync(base, { recursive: true, mode: 0o700 });
-    const unfit = unfitMount(realpathSync(base), readFileSync("/proc/self/mountinfo", "utf8"));
+    const unfit = unfitMount(realpathSync(existing(base)), readFileSync("/proc/self/mountinfo", "utf8"));
     if (unfit !== undefined) {
       throw unusable(
         `no jail works in ${base}: ${unfit}`,
         "Mount it with dev and exec, or set host.jailDir to another directory",
       );
     }
-    for (const source of sources) {
+    // A host where nothing of ours is yet is left so.
+    const hasPlaces = [base, ...sources].every((place) => existsSync(dirname(place)));
+    if (hasPlaces) makeBase(base);
+    for (const source of hasPlaces ? sources : []) {
       mkdirSync(source, { recursive: true });
       if (await canShow(source, base)) continue;
       throw unusable(
@@ -42,6 +45,9 @@ export async function checkJails(
     return { ok: false, detail: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) };
   }
 }
+
+/** The directory itself or the nearest one above it that exists. */
+const existing = (path: string): string => (existsSync(path) ? path : existing(dirname(path)));
 
 const unusable = (message: string, hint: string): FireteactError =>
   new FireteactError("JAILER_UNUSABLE", message, { hint });

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readlinkSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { ignore } from "../../base/errors.ts";
 import { HEX } from "../microvm/places.ts";
@@ -20,6 +20,12 @@ export function jailPlaces(base: string, binary: string, hex: string): JailPlace
   const directory = join(base, basename(binary), hex);
   const root = join(directory, "root");
   return { directory, root, files: join(root, "files"), vm: join(root, "vm") };
+}
+
+/** Makes the directory of jails, into which nobody but root gets from outside. */
+export function makeBase(base: string): void {
+  mkdirSync(dirname(base), { recursive: true });
+  mkdirSync(base, { recursive: true, mode: 0o700 });
 }
 
 /** Every jail here, by the hex of its sandbox, whichever binary it was made for. */

@@ -8,7 +8,7 @@ import type { Launcher } from "../microvm/shim.ts";
 import { checkJails } from "./jail-check.ts";
 import { jailCommand } from "./jail-command.ts";
 import { furnish, seal } from "./jail-files.ts";
-import { jailBehind, jailPlaces, jailsIn } from "./jail-places.ts";
+import { jailBehind, jailPlaces, jailsIn, makeBase } from "./jail-places.ts";
 import { findJailer, type JailPrograms } from "./jail-programs.ts";
 import type { Launch, LaunchPlan, PreparedLaunch } from "./launch.ts";
 
@@ -59,6 +59,7 @@ export function createJailLaunch(deps: {
   const prepare = async (plan: LaunchPlan): Promise<PreparedLaunch> => {
     const binary = realpathSync(plan.binary);
     const jail = jailPlaces(base, binary, plan.hex);
+    makeBase(base);
     const seen = await furnish(jail, plan.own.vm, plan.files, plan.uid);
     return {
       vsock: VSOCK_SOCKET,

@@ -1,10 +1,11 @@
 import { accessSync, constants, existsSync } from "node:fs";
+import { join } from "node:path";
 import { describe } from "../../base/errors.ts";
 import type { Places } from "../../base/names.ts";
 import type { FirecrackerSettings, Settings } from "../../core/settings.ts";
 import { createImages } from "../../image/store/images.ts";
 import { findBinary } from "../../sandbox/firecracker/host.ts";
-import { checkPrograms } from "../../sandbox/firecracker/jail-programs.ts";
+import { checkJails } from "../../sandbox/firecracker/jail-check.ts";
 import { checkKernel } from "../../sandbox/firecracker/kernel.ts";
 import { bad, type Finding, failed, good } from "./finding.ts";
 
@@ -14,25 +15,34 @@ const KVM = "/dev/kvm";
 /** Everything that Firecracker needs of the host, for the pools that use it. */
 export async function checkFirecracker(places: Places, settings: Settings | undefined): Promise<Finding[]> {
   const findings: Finding[] = [];
+  const jails = {
+    base: settings?.host.jailDir ?? join(places.state, "jails"),
+    sources: ["images", "disks"].map((name) => join(places.state, name)),
+  };
   for (const { firecracker, image } of settings?.pools ?? []) {
     if (firecracker === undefined) continue;
-    findings.push(...(await checkProgram(firecracker)), checkKvm(), ...(await checkBoot(places, firecracker, image)));
+    findings.push(
+      ...(await checkProgram(firecracker, jails)),
+      checkKvm(),
+      ...(await checkBoot(places, firecracker, image)),
+    );
   }
   return [...new Map(findings.map((finding) => [JSON.stringify(finding), finding])).values()];
 }
 
-async function checkProgram({ binaryPath, jailer, jailerPath }: FirecrackerSettings): Promise<Finding[]> {
+async function checkProgram(
+  { binaryPath, jailer, jailerPath }: FirecrackerSettings,
+  jails: { base: string; sources: string[] },
+): Promise<Finding[]> {
   const signal = AbortSignal.timeout(TIMEOUT);
   try {
     const { path, text } = await findBinary(binaryPath, signal);
     const found = good("firecracker", `version ${text} (${path})`);
     if (!jailer) return [found];
     const programs = { binary: path, ...(jailerPath === undefined ? {} : { jailer: jailerPath }) };
-    const jail = await checkPrograms(programs, signal).then(
-      (version) => good("jailer", `version ${version}`),
-      (error: unknown) => failed("jailer", error, "install the jailer of Firecracker's release"),
-    );
-    return [found, jail];
+    const { ok, detail, hint } = await checkJails({ ...jails, programs: [programs] }, signal);
+    const fix = hint ?? "install the jailer of Firecracker's release";
+    return [found, ok ? good("jailer", detail) : bad("jailer", detail, fix)];
   } catch (error) {
     return [failed("firecracker", error, "install Firecracker, or use driver: qemu")];
   }

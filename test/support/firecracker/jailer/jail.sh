@@ -5,6 +5,7 @@
 # What runs here is no static binary, so the system's programs and libraries are brought in. They are mounted, as the jail
 # itself is, on a root that only this process sees; on the host the jail looks as the jailer leaves it.
 set -e
+umask 022
 root=$1 uid=$2 gid=$3 exec=$4 needed=$5
 shift 5
 mount -t tmpfs -o mode=755 fireteact-jail /mnt
