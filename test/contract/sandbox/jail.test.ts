@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { kill, processes } from "../../../src/base/process.ts";
 import { readConsole } from "../../../src/sandbox/microvm/console.ts";
 import { installJailer } from "../../support/firecracker/install-jailer.ts";
 import { JAILER_STEPS } from "../../support/firecracker/jailer/orders.ts";
@@ -62,6 +63,16 @@ describe("a jail", () => {
     }
     writeFileSync(join(root, "vm/stop"), "7");
     expect(await exitOfSandbox(own.directory)).toMatchObject({ code: 7, signal: null });
+  });
+
+  it("whose monitor is killed tells by which signal, though the monitor is the first of its namespace", async () => {
+    const { prepare, launch } = await toldJails();
+    const hex = hexOf(5);
+    const { own, prepared } = await prepare(hex);
+    await prepared.start([]);
+    await until(() => existsSync(launch.sockets(hex).api));
+    for (const { pid, uid } of processes()) if (uid === UID) kill(pid, "SIGKILL");
+    expect(await exitOfSandbox(own.directory)).toMatchObject({ code: null, signal: "SIGKILL" });
   });
 
   it("is built of links, not of copies; only what lies elsewhere and is small is copied", async () => {

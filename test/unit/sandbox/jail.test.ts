@@ -36,7 +36,9 @@ describe("the jailer's command", () => {
       fileBytes: 4_096,
     });
     const at = command.indexOf("/usr/bin/jailer");
-    expect(command.slice(0, at).join(" ")).toBe("prlimit --core=0 --nproc=256 -- unshare --pid --fork --");
+    expect(command.slice(0, at).join(" ")).toBe(
+      'prlimit --core=0 --nproc=256 -- setpriv --no-new-privs -- unshare --pid -- /bin/sh -c trap : HUP INT TERM; "$@"; exit $? sh',
+    );
     expect(readArguments([...command.slice(at + 1), "--api-sock", "vm/api.sock"])).toEqual({
       id: hexOf(1),
       binary,
