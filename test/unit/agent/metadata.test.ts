@@ -1,6 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, it } from "vitest";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { readAssignment, waitForAssignment } from "../../../src/agent/assignment.ts";
 import { createMetadataClient } from "../../../src/agent/metadata.ts";
 import { systemClock } from "../../../src/base/clock.ts";
@@ -28,6 +31,20 @@ const credentials = {
   labels: "a:host,b:host",
   ephemeral: "true",
 };
+
+describe("metadata in a file", () => {
+  it("are read anew each time, by the same paths", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "fireteact-metadata-"));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    const file = join(directory, "runner");
+    const client = createMetadataClient(`file:${file}`);
+    await expect(client.read("/latest", signal())).rejects.toThrow(/cannot be read/);
+    writeFileSync(file, JSON.stringify({ latest: { "meta-data": { fireteact: runner } } }));
+    expect(await client.read("/latest/meta-data/fireteact", signal())).toEqual(runner);
+    expect(await client.read("/latest/user-data", signal())).toBeUndefined();
+    expect(await client.read("/latest/meta-data/fireteact/runner_name/length", signal())).toBeUndefined();
+  });
+});
 
 describe("the metadata client", () => {
   it("asks for a token first and sends it under both names", async () => {
