@@ -10,6 +10,8 @@ const REASONS = {
   "busybox-static": "starts the guest before its root disk is there",
   e2fsprogs: "writes the guest's disks",
   git: "serves the forge simulator's repositories",
+  "containernetworking-plugins": "are the CNI plugins of the network tests",
+  iptables: "is what those plugins make their rules with",
   openssl: "makes certificates for tests",
   python3: "sends forged packets in tests",
   systemd: "checks the units of native pools in tests",
@@ -37,7 +39,7 @@ function installed(name: string): boolean {
 export function ensurePackages(wanted: readonly Package[]): void {
   const missing = wanted.filter((name) => !installed(name));
   if (missing.length === 0) return;
-  const list = missing.map((name) => `  ${name.padEnd(16)} ${REASONS[name]}`).join("\n");
+  const list = missing.map((name) => `  ${name.padEnd(28)} ${REASONS[name]}`).join("\n");
   const command = `apt-get install --no-install-recommends ${missing.join(" ")}`;
   if (process.getuid?.() !== 0) {
     throw new Error(

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { FireteactError } from "./errors.ts";
+import { FireteactError, ignore } from "./errors.ts";
 
 interface ExecOptions {
   signal?: AbortSignal;
@@ -13,6 +13,8 @@ interface ExecOptions {
   env?: NodeJS.ProcessEnv;
   /** Exit codes that are no failure. Default only 0. */
   accept?: readonly number[];
+  /** Kills what it started too, where it is killed: for programs of others, which may leave helpers with its output. */
+  group?: boolean;
 }
 
 export interface ExecResult {
@@ -34,9 +36,10 @@ export async function exec(program: string, args: readonly string[], options: Ex
   const child = spawn(program, args, {
     stdio: ["pipe", "pipe", "pipe"],
     env: options.env ?? { PATH: SEARCH_PATH, LC_ALL: "C.UTF-8" },
+    detached: options.group === true,
   });
   let timedOut = false;
-  const end = () => child.kill("SIGKILL");
+  const end = () => (options.group === true && child.pid !== undefined ? killGroup(child.pid) : child.kill("SIGKILL"));
   const timer = setTimeout(() => {
     timedOut = true;
     end();
@@ -67,6 +70,14 @@ export async function exec(program: string, args: readonly string[], options: Ex
 
 /** What programs that Fireteact starts get as PATH; also what its own search uses when the environment has none. */
 export const SEARCH_PATH = process.env["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, "SIGKILL");
+  } catch (error) {
+    ignore("ESRCH")(error);
+  }
+}
 
 function collect(stream: NodeJS.ReadableStream, limit: number): () => string {
   const chunks: Buffer[] = [];

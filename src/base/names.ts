@@ -39,6 +39,10 @@ export function isOurs(name: string, hostId: string): boolean {
 export const BRIDGE = "fireteact0";
 export const NAMESPACE_PREFIX = "ft-";
 export const namespaceName = (hostId: string, slot: number): string => `${NAMESPACE_PREFIX}${hostId}-${slot}`;
+/** The namespace of a guest whose network others make. */
+export const guestNamespace = (hex: string): string => `${NAMESPACE_PREFIX}${hex}`;
+/** The CNI network that the original asked for. */
+export const CNI_NETWORK = "fireteact";
 export const outerInterface = (slot: number): string => `ftv${slot}`;
 export const NFT_TABLE = "fireteact";
 

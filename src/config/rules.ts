@@ -8,6 +8,7 @@ export function checkRules(draft: Draft, report: Report): void {
   checkForge(draft, report);
   checkServer(draft, report);
   checkPools(draft, report);
+  checkCni(draft, report);
   for (const [index, pool] of (draft.pools ?? []).entries()) {
     if (pool !== undefined) checkPoolScope(draft, pool, index, report);
   }
@@ -37,6 +38,21 @@ function checkServer(draft: Draft, report: Report): void {
   if (!sameHost(api.host || LOOPBACK, metrics.host || LOOPBACK)) return;
   const message = `must differ from server.address, found port ${metrics.port} for both`;
   report.error(["server", "metricsAddress"], message, ["server", "address"]);
+}
+
+/** Plugins decide what guests reach; the original had no other network. */
+function checkCni({ cni, pools }: Draft, report: Report): void {
+  for (const [index, pool] of (pools ?? []).entries()) {
+    if (pool === undefined || (pool.driver ?? "firecracker") !== "firecracker") continue;
+    if (cni === undefined) {
+      const message =
+        "no cni block: guests use the embedded network; the original took the CNI network of /etc/cni/net.d";
+      report.differs(["pools", index], message);
+    } else if (pool.network !== undefined) {
+      const message = "not used: with cni the plugins decide what the pool's guests reach";
+      report.warn(["pools", index, "network"], message, ["cni"]);
+    }
+  }
 }
 
 const LOOPBACK = "127.0.0.1";

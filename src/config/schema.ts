@@ -156,11 +156,13 @@ export const fileSchema = z.strictObject({
     .describe("The containerd that firecracker pools take images from."),
   cni: z
     .strictObject({
-      confDir: path().default("/etc/cni/net.d").describe("Directory of CNI configuration lists."),
+      confDir: path()
+        .default("/etc/cni/net.d")
+        .describe("Directory of CNI configuration lists; ours is called fireteact."),
       binDir: path().default("/opt/cni/bin").describe("Directory of CNI plugins."),
     })
-    .prefault({})
-    .describe("The CNI network that firecracker pools use."),
+    .optional()
+    .describe("With this block firecracker pools use a CNI network, else the embedded one."),
 });
 
 export type ConfigInput = z.input<typeof fileSchema>;

@@ -54,7 +54,7 @@ export function toSettings(config: Config, forge: ForgeConfig, file: string): Se
     fleet: config.fleet,
     host: defined({ ...host, jailDir: host.jailDir && path(host.jailDir) }),
     containerd: config.containerd,
-    cni: { confDir: path(cni.confDir), binDir: path(cni.binDir) },
+    ...(cni !== undefined && { cni: { confDir: path(cni.confDir), binDir: path(cni.binDir) } }),
   };
 }
 

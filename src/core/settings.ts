@@ -24,7 +24,8 @@ export interface Settings {
   /** What all sandboxes together may use; what is absent is taken from the machine. */
   host: HostSettings;
   containerd: { address: string; snapshotter: string };
-  cni: { confDir: string; binDir: string };
+  /** The CNI network of firecracker pools; absent where they use the embedded one. */
+  cni?: { confDir: string; binDir: string };
 }
 
 export interface HostSettings {

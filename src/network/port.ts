@@ -14,7 +14,7 @@ export interface GuestNetwork {
   nameservers: string[];
   /** The guest's address as the host sees it. */
   hostAddress: string;
-  /** The user id, no other guest's, that may open the tap: the VMM can run as it, without any capability. */
+  /** The user id, no other guest's, that may open the tap: the VMM can run as it, with the group of the same number and without any capability. */
   owner: number;
 }
 

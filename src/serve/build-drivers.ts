@@ -7,13 +7,13 @@ import type { DriverName } from "../core/types.ts";
 import type { RootDisks } from "../image/port.ts";
 import { createRootDisks } from "../image/store/root-disks.ts";
 import { createMetadataPublisher } from "../metadata/publisher.ts";
-import { createEmbeddedNetwork } from "../network/embedded/network.ts";
-import type { Egress, Network } from "../network/port.ts";
+import type { Egress } from "../network/port.ts";
 import { createFakeDriver } from "../sandbox/fake/driver.ts";
 import { createFirecrackerDriver, type FirecrackerPool } from "../sandbox/firecracker/driver.ts";
 import { createNativeDriver } from "../sandbox/native/driver.ts";
 import type { SandboxDriver } from "../sandbox/port.ts";
 import { createQemuDriver, type QemuPool } from "../sandbox/qemu/driver.ts";
+import { createNetworks } from "./build-networks.ts";
 import { hostImages } from "./host-images.ts";
 import { createImageUpdates, DEFAULT_IMAGE } from "./image-updates.ts";
 import { agentCommand } from "./programs.ts";
@@ -48,38 +48,38 @@ export function buildDrivers(deps: BuildDeps): Drivers {
   const byName = new Map<DriverName, SandboxDriver>();
   const names = new Set([...deps.settings().pools.map((pool) => pool.driver), ...deps.inUse]);
   const images = hostImages(deps.places, deps.settings);
-  let network: Network | undefined;
+  const networks = createNetworks(deps);
+  const sharedBy = (driver: DriverName) => {
+    const network = networks.of(driver);
+    return { ...deps, images, network, metadata: createMetadataPublisher({ network, clock: deps.clock }) };
+  };
+  const disksOf = sharedDisks(deps.places);
   if (names.has("fake")) byName.set("fake", createFakeDriver({ ...deps, command: fakeCommand }));
   if (names.has("native")) byName.set("native", createNativeDriver(deps));
-  if (names.has("qemu") || names.has("firecracker")) {
-    const { subnet, dns } = deps.settings().network;
-    network = createEmbeddedNetwork({ ...deps, subnet, nameservers: dns });
-    const shared = { ...deps, images, network, metadata: createMetadataPublisher({ network, clock: deps.clock }) };
-    const disksOf = sharedDisks(deps.places);
-    if (names.has("qemu")) {
-      byName.set("qemu", createQemuDriver({ ...shared, pools: () => qemuPools(deps.settings(), disksOf) }));
-    }
-    if (names.has("firecracker")) {
-      const jailDirectory = deps.settings().host.jailDir ?? join(deps.places.state, "jails");
-      const pools = () => firecrackerPools(deps.settings(), disksOf);
-      byName.set("firecracker", createFirecrackerDriver({ ...shared, pools, jailDirectory }));
-    }
+  if (names.has("qemu")) {
+    byName.set("qemu", createQemuDriver({ ...sharedBy("qemu"), pools: () => qemuPools(deps.settings(), disksOf) }));
   }
-  const update = network !== undefined ? createImageUpdates({ ...deps, images }) : undefined;
+  if (names.has("firecracker")) {
+    const jailDirectory = deps.settings().host.jailDir ?? join(deps.places.state, "jails");
+    const pools = () => firecrackerPools(deps.settings(), disksOf);
+    byName.set("firecracker", createFirecrackerDriver({ ...sharedBy("firecracker"), pools, jailDirectory }));
+  }
+  const hasGuests = byName.has("qemu") || byName.has("firecracker");
+  const update = hasGuests ? createImageUpdates({ ...deps, images }) : undefined;
   return {
     byName,
     digest: (image = DEFAULT_IMAGE) => update?.digest(image),
     look: async () => await update?.look(),
     apply: async () => {
       const updated = update?.begin();
-      await network?.allow(egress(deps.settings()));
+      await networks.allow(egress(deps.settings()));
       await updated;
     },
     close: async (options) => {
       await update?.stop();
       await images.close();
       for (const driver of byName.values()) await driver.close();
-      await network?.close(options);
+      await networks.close(options);
     },
   };
 }

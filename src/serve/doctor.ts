@@ -4,6 +4,7 @@ import type { Places } from "../base/names.ts";
 import { loadConfig } from "../config/load.ts";
 import { ConfigError, type Problem, renderProblem } from "../config/problems.ts";
 import type { Settings } from "../core/settings.ts";
+import { checkCni } from "./doctor/cni.ts";
 import { bad, type Finding, good, warning } from "./doctor/finding.ts";
 import { checkFirecracker } from "./doctor/firecracker.ts";
 import { checkForge } from "./doctor/forge.ts";
@@ -26,6 +27,7 @@ export async function examine(
   findings.push(checkUser(settings), ...checkDirectories(places));
   if (settings !== undefined) findings.push(checkCapacity(settings, places), ...checkPools(settings));
   findings.push(...(await checkMachine(places, settings, progress)), ...(await checkFirecracker(places, settings)));
+  findings.push(...(await checkCni(places, settings)));
   if (settings !== undefined) {
     const forges = [];
     for (const target of settings.targets) {

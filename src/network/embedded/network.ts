@@ -92,10 +92,10 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     discard,
     lost: (hex, detail) => {
       log.error({ sandbox: hex, detail }, "a guest's network is gone");
-      onLost(hex, detail);
+      for (const listener of listeners) listener(hex, detail);
     },
   });
-  let onLost: (hex: string, detail: string) => void = () => undefined;
+  const listeners = new Set<(hex: string, detail: string) => void>();
   let stopMonitor = (): void => undefined;
   let looks = 0;
   /** When the host's rules, and the inside of all networks, were looked at last. */
@@ -145,7 +145,7 @@ export function createEmbeddedNetwork(options: EmbeddedNetworkOptions): Network 
     },
 
     onLost(listener) {
-      onLost = listener;
+      listeners.add(listener);
     },
 
     async attach(hex, pool, signal) {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { exec } from "../../../src/base/exec.ts";
+import type { CniNetworkOptions } from "../../../src/network/cni/network.ts";
 import type { EmbeddedNetworkOptions } from "../../../src/network/embedded/network.ts";
 import type { GuestNetwork, Network } from "../../../src/network/port.ts";
 
@@ -35,6 +36,9 @@ export interface Reply {
   error?: string;
 }
 
+/** With `cni` it has a network of plugins instead of the embedded one. */
+type DaemonSettings = Partial<EmbeddedNetworkOptions> & { cni?: Partial<CniNetworkOptions> };
+
 export interface Daemon {
   call<T = unknown>(method: keyof Network | "publish" | "withdraw", ...args: unknown[]): Promise<T>;
   /** How long the last call took inside the daemon, in milliseconds. */
@@ -51,7 +55,7 @@ export interface Lab {
   /** Runs a program in one of the host's network namespaces. */
   runIn(namespace: string, ...argv: string[]): Promise<string>;
   nft(ruleset: string): Promise<void>;
-  daemon(settings?: Partial<EmbeddedNetworkOptions>, wrapper?: string[]): Daemon;
+  daemon(settings?: DaemonSettings, wrapper?: string[]): Daemon;
   /** A process on the host, or in a namespace of it. */
   actor(namespace?: string): Promise<Actor>;
   /** A guest wired to the tap of a network. */
@@ -151,7 +155,7 @@ async function output(argv: string[], input = ""): Promise<string> {
   return (await exec(program, args, { input })).stdout;
 }
 
-function startDaemon(prefix: string[], settings: Partial<EmbeddedNetworkOptions>): Daemon {
+function startDaemon(prefix: string[], settings: DaemonSettings): Daemon {
   const [program = "env", ...args] = prefix;
   const child = spawn(program, [...args, process.execPath, DAEMON, JSON.stringify(settings)], {
     stdio: ["pipe", "pipe", "pipe"],

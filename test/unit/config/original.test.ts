@@ -10,6 +10,7 @@ const original = (gitea: string, pool = "", rest = "") =>
 gitea: {instanceURL: https://git.example.com, apiToken: t, ${gitea}}
 pools: [{name: a, runner: {image: i, labels: [x]}, ${pool}}]
 ${rest}
+cni: {}
 `;
 
 describe("a file of the original program", () => {
@@ -64,7 +65,7 @@ describe("a file of the original program", () => {
       imagePullPolicy: "IfNotPresent",
     });
     expect(settings.server.metricsAddress).toEqual({ host: "127.0.0.1", port: 8081 });
-    expect(settings.cni.confDir).toBe("/etc/cni/net.d");
+    expect(settings.cni?.confDir).toBe("/etc/cni/net.d");
     expect(settings.targets[0]?.scope).toEqual({ kind: "instance" });
   });
 
@@ -109,7 +110,7 @@ describe("a file of the original program", () => {
   it("takes the first pool's kernel where a pool names none", () => {
     const pools =
       "pools: [{name: a, runner: {image: i, labels: [x]}, firecracker: {kernelPath: /k}}, {name: b, runner: {image: i, labels: [x]}}]";
-    const content = `server: {address: "[::1]:1"}\ngitea: {instanceURL: https://g, apiToken: t}\n${pools}\n`;
+    const content = `server: {address: "[::1]:1"}\ngitea: {instanceURL: https://g, apiToken: t}\n${pools}\ncni: {}\n`;
     expect(load(content).settings.pools.map((pool) => pool.firecracker?.kernelPath)).toEqual(["/k", "/k"]);
     expect(warningsOf(content)).toEqual([
       'c.yaml:3:84: pools[1].firecracker.kernelPath: not set: the kernel of pools[0] is used, "/k"',
@@ -120,6 +121,19 @@ describe("a file of the original program", () => {
 describe("differences from the original are said once, in files of the original", () => {
   const cases: [name: string, content: string, warnings: string[]][] = [
     ["nothing differs", original(""), []],
+    [
+      "no CNI",
+      original("").replace("cni: {}", ""),
+      [
+        "c.yaml:3:9: pools[0]: no cni block: guests use the embedded network; the original took the CNI network of /etc/cni/net.d",
+      ],
+    ],
+    ["no CNI in a new file", original("", "minIdle: 0").replace("cni: {}", ""), []],
+    [
+      "egress where plugins decide",
+      original("", "network: {egress: open}"),
+      ["c.yaml:3:52: pools[0].network: not used: with cni the plugins decide what the pool's guests reach"],
+    ],
     [
       "minRunners: 0",
       original("", "minRunners: 0"),
