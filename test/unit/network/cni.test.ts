@@ -129,7 +129,7 @@ describe("a result", () => {
 
   it("may name the gateway in its route only", () => {
     const { ips, ...rest } = result("1.0.0");
-    const without = ips.map(({ gateway: _, ...ip }) => ip);
+    const without = ips.map((ip) => ({ ...ip, gateway: undefined }));
     const routed = { ...rest, ips: without, routes: [{ dst: "0.0.0.0/0", gw: "10.77.0.6" }] };
     expect(guestEnd(parseResult(routed, "1.0.0", "p"), GUEST).gateway).toBe("10.77.0.6");
     expect(codeOf(() => guestEnd(parseResult({ ...rest, ips: without }, "1.0.0", "p"), GUEST))).toBe("CNI_NO_ADDRESS");
