@@ -9,6 +9,7 @@ export const GUEST_MODULES = [
   "virtio_console",
   "virtio_net",
   "virtio_rng",
+  "vmw_vsock_virtio_transport",
   "overlay",
 ] as const;
 

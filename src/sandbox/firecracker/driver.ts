@@ -246,14 +246,13 @@ export function createFirecrackerDriver(deps: FirecrackerDeps): SandboxDriver {
     version: string,
     signal: AbortSignal,
   ): Promise<void> => {
-    const words = pool.kernelArgs.split(/\s+/).filter((word) => word !== "");
     const machine = {
       ...pool,
       memoryMib,
       vcpus,
       kernel: monitor.seen("kernel"),
       initrd: monitor.seen("initrd"),
-      kernelLine: kernelLine({ network: guest, hostname, own: words }),
+      kernelLine: kernelLine({ network: guest, hostname, own: kernelWords(pool.kernelArgs) }),
       root: monitor.seen("root"),
       scratch: monitor.seen("scratch"),
       network: guest,
@@ -312,6 +311,13 @@ export function createFirecrackerDriver(deps: FirecrackerDeps): SandboxDriver {
       await metadata.close();
     },
   };
+}
+
+/** A guest waits for each letter that it writes to its serial console, so that it writes few unless it is told to. */
+function kernelWords(args: string): string[] {
+  const words = args.split(/\s+/).filter((word) => word !== "");
+  const isTold = words.some((word) => /^(quiet|debug|ignore_loglevel|loglevel=.*)$/.test(word));
+  return isTold ? words : [...words, "quiet", "loglevel=3"];
 }
 
 /** What the host lacks shows only now, since Firecracker opens KVM with the guest's start. */

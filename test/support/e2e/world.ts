@@ -9,6 +9,7 @@ import {
 import { type Daemon, type RunnerView, startDaemon } from "./daemon.ts";
 import { addHostAddress, HOST_ADDRESS, MINUTE, PLACES, removeHostAddress } from "./host.ts";
 import type { TestImage } from "./program.ts";
+import { standInSettings } from "./stand-in.ts";
 
 export type Step = Record<string, unknown>;
 /** Jobs by key; a bare list of steps runs on the label `e2e`. */
@@ -47,9 +48,13 @@ export interface WorldOptions {
 
 export const REPOSITORIES = ["acme/site", "acme/other"];
 
+/** `FIRETEACT_E2E_DRIVER=firecracker` runs every test in guests of the stand-in for Firecracker. */
+const DRIVER = process.env["FIRETEACT_E2E_DRIVER"] ?? "qemu";
+
 export async function startWorld(options: WorldOptions): Promise<World> {
   const before = await findLeftovers(PLACES);
   if (before.length > 0) throw new Error(`is another fireteact running? There is already:\n${before.join("\n")}`);
+  const standIn = DRIVER === "firecracker" ? (await standInSettings()).settings : {};
   await addHostAddress();
   const forge = await createForgeSimulator({
     flavour: "gitea",
@@ -76,7 +81,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       // A machine that runs the tests beside other work gives guests a fraction of what they need.
       limits: { boot: "2m", ready: "5m" },
       guest: options.image.guest,
-      pools: options.pools.map((pool) => complete(pool, options.image)),
+      pools: options.pools.map((pool) => complete(pool, options.image, standIn)),
       ...options.config,
     });
     return worldOf(forge, daemon);
@@ -87,16 +92,21 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   }
 }
 
-/** A pool of small guests; `qemu` and `runner` add to what is here. */
-function complete({ qemu, runner, ...pool }: Record<string, unknown>, { reference }: TestImage) {
+/** A pool of small guests, of `DRIVER` where it names none; its block `qemu` or `firecracker` and `runner` add to it. */
+function complete(given: Record<string, unknown>, { reference }: TestImage, more: object) {
+  const { driver = DRIVER, runner, qemu, firecracker = qemu, ...pool } = given;
+  const isQemu = driver === "qemu";
+  const size = { memSizeMib: 512, vcpuCount: 1, diskSizeMib: 1024 };
   return {
-    driver: "qemu",
+    driver,
     engine: "shell",
     minRunners: 0,
     maxRunners: 2,
     ...pool,
     runner: { image: reference, labels: ["e2e"], ...(runner as object) },
-    qemu: { memSizeMib: 512, vcpuCount: 1, diskSizeMib: 1024, ...(qemu as object) },
+    ...(isQemu
+      ? { qemu: { ...size, ...(qemu as object) } }
+      : { firecracker: { ...size, ...more, ...(firecracker as object) } }),
   };
 }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { dirname, join } from "node:path";
@@ -37,22 +37,23 @@ export async function bootGuest(described: Described, onEnd: (status: number) =>
   child.once("error", (error) => ended.abort(error));
   const qmp = await connected(control, AbortSignal.any([ended.signal, AbortSignal.timeout(START)]));
   let listening = false;
+  let status = 1;
   qmp.onEvent(({ event, data }) => {
     if (event === "VSERPORT_CHANGE") listening = (data as { open: boolean }).open;
     // A reset of an x86 guest ends Firecracker; a guest that powers off stays.
-    if (event === "SHUTDOWN" && (data as { reason: string }).reason === "guest-reset") end(child, 0, onEnd);
+    if (event === "SHUTDOWN" && (data as { reason: string }).reason === "guest-reset") {
+      status = 0;
+      child.kill("SIGKILL");
+    }
   });
-  child.once("exit", () => onEnd(1));
   const stream = connect(agent);
   await once(stream, "connect");
+  // What the guest said last is read to its end first.
+  stream.on("error", () => undefined);
+  stream.resume();
+  stream.once("close", () => onEnd(status));
   await qmp.execute("cont");
   return { agent: stream, isListening: () => listening };
-}
-
-function end(child: ChildProcess, status: number, onEnd: (status: number) => void): void {
-  child.removeAllListeners("exit");
-  child.once("exit", () => onEnd(status));
-  child.kill("SIGKILL");
 }
 
 async function connected(path: string, signal: AbortSignal): Promise<Qmp> {

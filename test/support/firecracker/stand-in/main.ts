@@ -21,6 +21,7 @@ const described: Described = {
 };
 let phase: Phase = "Not started";
 let guest: Guest | undefined;
+let endVsock: () => Promise<void> = async () => undefined;
 
 const versionOf = ({ version = "1.16.1" }: Orders): string => version;
 
@@ -75,7 +76,7 @@ function read(path: string, orders: Orders): Body {
 async function change(method: string, path: string, body: Body): Promise<undefined> {
   if (path === "/actions") return await act(String(body["action_type"]));
   describeGuest(described, method, path, body);
-  if (path === "/vsock") await listenVsock(String(body["uds_path"]), () => guest);
+  if (path === "/vsock") endVsock = await listenVsock(String(body["uds_path"]), () => guest);
   return undefined;
 }
 
@@ -87,7 +88,7 @@ async function act(action: string): Promise<undefined> {
   // A guest whose kernel has no driver for the keyboard does not heed it; neither does one without that device.
   if (!isStart) return;
   checkStart(described);
-  guest = await bootGuest(described, (status) => process.exit(status));
+  guest = await bootGuest(described, (status) => void endVsock().finally(() => process.exit(status)));
   phase = "Running";
 }
 

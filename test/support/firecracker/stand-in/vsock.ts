@@ -5,9 +5,10 @@ import { Fault } from "./state.ts";
 
 /**
  * Firecracker's socket for connections to a guest's vsock ports: `CONNECT port`, `OK port`, and then the stream. The
- * guest's end is a virtio-serial port, which is one stream for ever: the newest connection has it.
+ * guest's end is a virtio-serial port, which is one stream for ever: the newest connection has it. Returns what ends it once
+ * everything is handed on.
  */
-export async function listenVsock(path: string, guestOf: () => Guest | undefined): Promise<void> {
+export async function listenVsock(path: string, guestOf: () => Guest | undefined): Promise<() => Promise<void>> {
   let current: Socket | undefined;
   let hostPort = 1_073_741_824;
   const server = createServer((client) => {
@@ -46,4 +47,8 @@ export async function listenVsock(path: string, guestOf: () => Guest | undefined
     );
     server.listen(path, resolve);
   });
+  return async () => {
+    if (current === undefined || current.destroyed) return;
+    await new Promise<void>((resolve) => current?.end(resolve).once("close", resolve));
+  };
 }
