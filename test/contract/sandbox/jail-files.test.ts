@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { checkJails } from "../../../src/sandbox/firecracker/jail-check.ts";
 import { canShow, furnish } from "../../../src/sandbox/firecracker/jail-files.ts";
 import { jailPlaces } from "../../../src/sandbox/firecracker/jail-places.ts";
+import { isRoot } from "../../support/firecracker/real.ts";
 import { temporaryPlaces } from "../../support/sandboxes.ts";
 import { smallDisk } from "../../support/small-disk.ts";
 
@@ -26,7 +27,7 @@ async function world() {
   return { state, vm, file, read, write, jail: jailPlaces(join(state, "jails"), "/opt/firecracker", HEX) };
 }
 
-describe("files in a jail", () => {
+describe.skipIf(!isRoot)("files in a jail", () => {
   it("are links to what a name leads to, large ones too", async () => {
     const { state, vm, file, read, jail } = await world();
     const kernel = file("vmlinux", { bytes: LARGE });
@@ -83,7 +84,7 @@ describe("files in a jail", () => {
   });
 });
 
-describe("a place for jails", () => {
+describe.skipIf(!isRoot)("a place for jails", () => {
   it("is tried before it is used", async () => {
     await using other = await smallDisk(8);
     const { state } = await world();

@@ -6,6 +6,7 @@ import { readConsole } from "../../../src/sandbox/microvm/console.ts";
 import { installJailer } from "../../support/firecracker/install-jailer.ts";
 import { JAILER_STEPS } from "../../support/firecracker/jailer/orders.ts";
 import { hexOf, jails, NOTHING, UID } from "../../support/firecracker/jails.ts";
+import { isRoot } from "../../support/firecracker/real.ts";
 import { exitOfSandbox, temporaryPlaces, until } from "../../support/sandboxes.ts";
 
 /** A monitor that tells what it sees, and stays until it is told to go. */
@@ -34,7 +35,7 @@ async function toldJails() {
   return { places, order, ...(await jails(places, { binary, jailer })) };
 }
 
-describe("a jail", () => {
+describe.skipIf(!isRoot)("a jail", () => {
   it("shows the monitor its own files and nothing else, and tells how it ended", async () => {
     const { prepare, launch, cgroups, namespace } = await toldJails();
     const hex = hexOf(1);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { installJailer } from "../../support/firecracker/install-jailer.ts";
 import { hexOf, jails, NOTHING, UID } from "../../support/firecracker/jails.ts";
-import { realBinary } from "../../support/firecracker/real.ts";
+import { isRoot, realBinary } from "../../support/firecracker/real.ts";
 import { exitOfSandbox, temporaryPlaces } from "../../support/sandboxes.ts";
 
 const REAL = realBinary("JAILER_BIN");
@@ -19,7 +19,7 @@ function treeOf(root: string, inside = ""): Record<string, string> {
   return Object.assign(tree, ...readdirSync(join(root, inside)).map((name) => treeOf(root, join(inside, name))));
 }
 
-describe.each(jailers)("a jail that the jailer (%s) has made", (_, real) => {
+describe.skipIf(!isRoot).each(jailers)("a jail that the jailer (%s) has made", (_, real) => {
   it("is the same with both, and is gone after removal", async () => {
     const places = await temporaryPlaces();
     const install = join(places.root, "install");

@@ -7,3 +7,6 @@ export function realBinary(name: "FIRECRACKER_BIN" | "JAILER_BIN"): string | und
   if (path === undefined) process.stderr.write(`${name} is not set: tests with the real binary are skipped\n`);
   return path;
 }
+
+/** Jails are made of devices, owners and namespaces, which only root can make. */
+export const isRoot = process.getuid?.() === 0;
