@@ -71,18 +71,19 @@ export function create(pool: Pool, job: WaitingJob | undefined, survey: Survey, 
 
 /**
  * Creates what the pool lacks of its minimum. Runners made for jobs count towards `minRunners`: it says how many there
- * are at least, while `minIdle` says how many of them wait for work.
+ * are at least, while `minIdle` says how many of them wait for work. Returns how many it created.
  */
-export function fillUp(census: Census, room: Room, survey: Survey, draft: Draft): void {
+export function fillUp(census: Census, room: Room, survey: Survey, draft: Draft): number {
   const { view, busy, avail, given, unmatched } = census;
   const { minIdle, minRunners, trust } = view.pool;
   // It is registered at the repository of a job that waits, or not at all.
   if (trust !== undefined) return;
   const missing = Math.max(minIdle - unmatched.length, minRunners - busy - avail - given, 0);
   for (let made = 0; made < missing; made++) {
-    if (room.obstacle(view) !== undefined || room.reserve(view.pool) !== undefined) return;
+    if (room.obstacle(view) !== undefined || room.reserve(view.pool) !== undefined) return made;
     create(view.pool, undefined, survey, draft);
   }
+  return missing;
 }
 
 /**
@@ -134,8 +135,9 @@ export function removeAbandoned(
 /**
  * Removes what would be made differently today, so that reload and upgrade take effect: as many as new ones are ready for,
  * above the pool's minimum. Where there is no room for a new one beside them, one at a time makes it.
+ * @param made how many this plan creates in their place
  */
-export function replaceOutdated(census: Census, room: Room, survey: Survey, draft: Draft): void {
+export function replaceOutdated(census: Census, made: number, room: Room, survey: Survey, draft: Draft): void {
   const { view, busy, avail, given, unmatched, outdated } = census;
   const { name, minIdle, minRunners } = view.pool;
   const retire = (runner: Runner): boolean =>
@@ -146,7 +148,7 @@ export function replaceOutdated(census: Census, room: Room, survey: Survey, draf
   const wanted = Math.max(minIdle, minRunners - busy - given - (avail - unmatched.length), 0);
   const spare = Math.min(ready + old.length - wanted, old.length);
   if (spare > 0) for (const runner of old.slice(0, spare)) retire(runner);
-  else if (ready === unmatched.length && lacksRoom(view, room) && !isGivingWay(name, survey)) {
+  else if (made === 0 && ready === unmatched.length && lacksRoom(view, room) && !isGivingWay(name, survey)) {
     for (const runner of old.slice(0, 1)) retire(runner);
   }
 }

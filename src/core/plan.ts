@@ -69,9 +69,9 @@ function scale(survey: Survey, draft: Draft): WaitReason[] {
     created.set(job, create(pool, job, survey, draft));
   }
   for (const census of takeCensus(fates, supply.avail, matches, survey, draft)) {
-    fillUp(census, room, survey, draft);
+    const made = fillUp(census, room, survey, draft);
     removeIdle(census, survey, draft);
-    replaceOutdated(census, room, survey, draft);
+    replaceOutdated(census, made, room, survey, draft);
   }
   for (const runner of survey.input.runners) advance(runner, matches.get(runner.id), survey, draft);
   return survey.waiting.flatMap((job) => {

@@ -72,6 +72,16 @@ describe("runners that were made from something older", () => {
       expected: ["end 1 outdated"],
     },
     {
+      what: "stay where the new one that is made in their place takes the last room",
+      given: { pools: [poolView({ minIdle: 1, maxRunners: 3 }, today)], runners: [busy(1, old), warm(2, old)] },
+      expected: ["create a", "boot new"],
+    },
+    {
+      what: "stay where there is room for some of the new ones only",
+      given: { pools: two({ maxRunners: 3 }), runners: [warm(1, old), warm(2, old)] },
+      expected: ["create a", "boot new"],
+    },
+    {
       what: "wait while one makes room",
       given: { pools: two({ maxRunners: 2 }), runners: [leaving(warm(1, old)), warm(2, old)], inFlight: inHostLane(1) },
       expected: [],
