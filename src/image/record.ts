@@ -7,7 +7,10 @@ import type { Places } from "../base/names.ts";
 import { fileSha256 } from "./build/manifest.ts";
 import type { GuestImage } from "./port.ts";
 
-/** What lies beside an image's files as image.json; file names are relative to it. */
+/** The file with an image's record, beside its files. */
+export const RECORD = "image.json";
+
+/** What is in it; file names are relative to it. */
 export const ImageRecord = z.object({
   digest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
   /** Digest of everything the image was made from: equal inputs need no build. */
@@ -49,7 +52,7 @@ export async function readReference(places: Places, name: string): Promise<Image
 }
 
 export async function readRecord(directory: string): Promise<ImageRecord | undefined> {
-  const path = join(directory, "image.json");
+  const path = join(directory, RECORD);
   const text = await readFile(path, "utf8").catch(ignore("ENOENT", "ENOTDIR"));
   if (text === undefined) return undefined;
   try {

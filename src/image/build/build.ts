@@ -165,7 +165,6 @@ async function publish(draft: string, { digest, inputs, kernel, places, name }: 
     builtAt: Date.now(),
     files: await describeFiles(draft, ["rootfs.ext4", "vmlinux", "initrd"]),
   };
-  await writeFile(join(draft, "image.json"), `${JSON.stringify(record, null, 2)}\n`);
   await placeImage(draft, record, places);
   await writeReference(places, name, digest);
   return record;

@@ -138,7 +138,6 @@ async function finish(
     source,
     files: { ...rootfs, ...(await describeFiles(draft, ["vmlinux", "initrd"])) },
   };
-  await writeFile(join(draft, "image.json"), `${JSON.stringify(record, null, 2)}\n`);
   await placeImage(draft, record, places);
   return record;
 }
