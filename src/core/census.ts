@@ -77,7 +77,7 @@ export function fillUp(census: Census, room: Room, survey: Survey, draft: Draft)
   const { view, busy, avail, given, unmatched } = census;
   const { minIdle, minRunners, trust } = view.pool;
   // It is registered at the repository of a job that waits, or not at all.
-  if (trust !== undefined) return;
+  if (trust !== undefined) return 0;
   const missing = Math.max(minIdle - unmatched.length, minRunners - busy - avail - given, 0);
   for (let made = 0; made < missing; made++) {
     if (room.obstacle(view) !== undefined || room.reserve(view.pool) !== undefined) return made;
