@@ -13,6 +13,7 @@ const REASONS = {
   "containernetworking-plugins": "are the CNI plugins of the network tests",
   iptables: "is what those plugins make their rules with",
   openssl: "makes certificates for tests",
+  "docker-registry": "is the registry that tests pull images from",
   python3: "sends forged packets in tests",
   systemd: "checks the units of native pools in tests",
 } as const;
@@ -28,7 +29,7 @@ export const DEMO_PACKAGES: readonly Package[] = [
   "e2fsprogs",
   "git",
 ];
-export const TEST_PACKAGES: readonly Package[] = [...DEMO_PACKAGES, "openssl", "python3", "systemd"];
+export const TEST_PACKAGES: readonly Package[] = [...DEMO_PACKAGES, "openssl", "python3", "systemd", "docker-registry"];
 
 function installed(name: string): boolean {
   const query = spawnSync("dpkg-query", ["-W", "-f", "${Status}", name], { encoding: "utf8" });

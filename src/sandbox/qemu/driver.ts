@@ -14,6 +14,7 @@ import { checkReadable, cloneDisk, giveTo, sizeOf } from "../microvm/files.ts";
 import { forgetInitrd, ownInitrd } from "../microvm/initrd.ts";
 import { kernelLine } from "../microvm/kernel-line.ts";
 import type { SandboxPlaces } from "../microvm/places.ts";
+import { preparePools } from "../microvm/prepare-pools.ts";
 import { createSandboxes } from "../microvm/sandboxes.ts";
 import { createShimLauncher, type Launcher } from "../microvm/shim.ts";
 import { createWatches } from "../microvm/watches.ts";
@@ -115,16 +116,23 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
     if (!state.ok) return state;
     await context.step("prepare network", () => network.prepare(context.signal));
     await sandboxes.sweep();
-    const details = new Set<string>();
-    let bootFactor = 1;
-    for (const pool of deps.pools().values()) {
+    const preparePool = async (pool: QemuPool) => {
       const image = await context.step("resolve image", () => imageOf(pool, context));
       const machine = await context.step("find accelerator", () => machineOf(pool, image));
       await checkReadable([image.kernel, image.initrd, image.rootfs], sandboxes.diskRoot, context.signal);
-      if (machine.accelerator === "tcg") bootFactor = TCG_BOOT_FACTOR;
-      details.add(`QEMU ${machine.version}, ${machine.detail}; kernel ${image.kernelVersion}; image ${image.digest}`);
-    }
-    return { ok: true, detail: [...details].join("; "), bootFactor };
+      const { version, detail, accelerator } = machine;
+      return {
+        accelerator,
+        detail: `QEMU ${version}, ${detail}; kernel ${image.kernelVersion}; image ${image.digest}`,
+      };
+    };
+    const ready = await preparePools(deps.pools(), preparePool, { images: deps.images, log: context.log });
+    const detail = [...new Set(ready.map((pool) => pool.detail))].join("; ");
+    return {
+      ok: true,
+      detail,
+      bootFactor: ready.some(({ accelerator }) => accelerator === "tcg") ? TCG_BOOT_FACTOR : 1,
+    };
   };
 
   const create = async (spec: SandboxSpec, context: StepContext): Promise<{ address?: string }> => {
@@ -232,7 +240,8 @@ export function createQemuDriver(deps: QemuDeps): SandboxDriver {
     },
     verify: async () => {
       for (const pool of deps.pools().values()) {
-        await deps.images.verify(pool.image);
+        // A pulled image that is damaged is pulled again by the next guest, and concerns no other pool.
+        if (!deps.images.isRemote(pool.image)) await deps.images.verify(pool.image);
         for (const path of [pool.kernelPath, pool.initrdPath]) if (path !== undefined) await access(path);
       }
     },

@@ -6,12 +6,15 @@ import { silentLogger } from "../../base/log.ts";
 import { HOST_ID_DIGITS, type Places } from "../../base/names.ts";
 import type { PoolSettings, Settings } from "../../core/settings.ts";
 import type { GuestImage } from "../../image/port.ts";
+import { imageDirectory, readRecord, toImage } from "../../image/record.ts";
 import { createImages } from "../../image/store/images.ts";
+import { readPulled } from "../../image/store/pulled.ts";
 import { createEmbeddedNetwork } from "../../network/embedded/network.ts";
 import { checkCgroups } from "../../sandbox/microvm/cgroups.ts";
 import type { Difference } from "../../sandbox/native/install.ts";
 import { qemuVersion } from "../../sandbox/qemu/machine.ts";
 import { probeKvm } from "../../sandbox/qemu/probe.ts";
+import { canonical } from "../host-images.ts";
 import { nativeDifferences } from "../native.ts";
 import { DRIVERS } from "../servable.ts";
 import { bad, type Finding, failed, good, warning } from "./finding.ts";
@@ -127,6 +130,7 @@ async function checkGuests(places: Places, wanted: Guests, progress: (line: stri
 async function findImage(places: Places, reference: string): Promise<{ finding: Finding; found?: GuestImage }> {
   const subject = `image ${reference}`;
   try {
+    if (canonical(reference) !== undefined) return await findPulled(places, reference);
     const found = await createImages({ places }).resolve(reference, AbortSignal.timeout(TIMEOUT), () => undefined);
     const missing = [found.kernel, found.initrd, found.rootfs].filter((file) => !existsSync(file));
     if (missing.length === 0) {
@@ -139,6 +143,19 @@ async function findImage(places: Places, reference: string): Promise<{ finding: 
     }
     return { finding: checkBuilding(subject, error.hint ?? "fireteact image build") };
   }
+}
+
+/** The registry is not asked: that is `serve`'s, with its own patience. */
+async function findPulled(places: Places, reference: string): Promise<{ finding: Finding; found?: GuestImage }> {
+  const subject = `image ${reference}`;
+  const pulled = await readPulled(places, canonical(reference) ?? reference);
+  const record = pulled === undefined ? undefined : await readRecord(imageDirectory(places, pulled.image));
+  if (record !== undefined) {
+    const found = toImage(places, record);
+    return { finding: good(subject, `kernel ${found.kernelVersion}, ${found.digest.slice(0, 19)}`), found };
+  }
+  const hint = `pull it now: fireteact image pull ${reference}`;
+  return { finding: warning(subject, "not here yet: serve pulls it first", hint) };
 }
 
 /** An image that is not here yet is built at the first start, where its tools are. */
