@@ -1,6 +1,7 @@
 import { coldStart } from "./cold-start.ts";
 import { forgeRequests } from "./forge-requests.ts";
 import type { Bench } from "./harness.ts";
+import { images } from "./images.ts";
 import { networkPlaces } from "./network-places.ts";
 import { plan } from "./plan.ts";
 import { thousand } from "./thousand.ts";

@@ -16,6 +16,7 @@ import { checkReadable, cloneDisk, giveTo, sizeOf } from "../microvm/files.ts";
 import { forgetInitrd, ownInitrd } from "../microvm/initrd.ts";
 import { kernelLine } from "../microvm/kernel-line.ts";
 import { placesOf, type SandboxPlaces } from "../microvm/places.ts";
+import { preparePools } from "../microvm/prepare-pools.ts";
 import { readRecord } from "../microvm/record.ts";
 import { createSandboxes } from "../microvm/sandboxes.ts";
 import { createShimLauncher } from "../microvm/shim.ts";
@@ -158,16 +159,16 @@ export function createFirecrackerDriver(deps: FirecrackerDeps): SandboxDriver {
     if (!state.ok) return state;
     await context.step("prepare network", () => network.prepare(signal));
     await sandboxes.sweep();
-    const details = new Set<string>();
-    for (const pool of deps.pools().values()) {
+    const preparePool = async (pool: FirecrackerPool): Promise<string> => {
       const image = await context.step("resolve image", () => imageOf(pool, context));
       await checkKernel(image.kernel, image.initrd);
       await checkReadable([image.kernel, image.initrd, image.rootfs], sandboxes.diskRoot, signal);
       const { text } = await hostOf(pool);
       const way = ways.get(launchOf(pool));
-      details.add(`Firecracker ${text}, ${way}; kernel ${image.kernelVersion}; image ${image.digest}`);
-    }
-    return { ok: true, detail: [...details].join("; ") };
+      return `Firecracker ${text}, ${way}; kernel ${image.kernelVersion}; image ${image.digest}`;
+    };
+    const ready = await preparePools(deps.pools(), preparePool, { images: deps.images, log: context.log });
+    return { ok: true, detail: [...new Set(ready)].join("; ") };
   };
 
   const create = async (spec: SandboxSpec, context: StepContext): Promise<{ address?: string }> => {
@@ -177,7 +178,7 @@ export function createFirecrackerDriver(deps: FirecrackerDeps): SandboxDriver {
     const image = await context.step("resolve image", () => imageOf(pool, context));
     const host = await hostOf(pool);
     signal.throwIfAborted();
-    const own = sandboxes.begin(spec);
+    const own = sandboxes.begin(spec, image.digest);
     try {
       const scratch = await context.step("clone disk", () => cloneDisk(pool.disks, hex, own, signal));
       const guest = await context.step("attach network", () => network.attach(hex, spec.pool, signal));
@@ -295,7 +296,8 @@ export function createFirecrackerDriver(deps: FirecrackerDeps): SandboxDriver {
     },
     verify: async () => {
       for (const pool of deps.pools().values()) {
-        await deps.images.verify(pool.image);
+        // A pulled image that is damaged is pulled again by the next guest, and concerns no other pool.
+        if (!deps.images.isRemote(pool.image)) await deps.images.verify(pool.image);
         for (const path of [pool.kernelPath, pool.initrdPath]) if (path !== undefined) await access(path);
       }
     },
