@@ -36,7 +36,7 @@ export function parseReference(text: string): ImageReference {
   const named = at < 0 ? text : text.slice(0, at);
   const slash = named.indexOf("/");
   const first = slash < 0 ? "" : named.slice(0, slash);
-  const hasHost = /[.:]/.test(first) || first === "localhost" || first !== first.toLowerCase();
+  const hasHost = /[.:]/.test(first) || first === "localhost";
   const registry = hasHost ? hostOf(first.toLowerCase(), text) : DOCKER;
   const path = hasHost ? named.slice(slash + 1) : named;
   const colon = path.indexOf(":");

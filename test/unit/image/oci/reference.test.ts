@@ -24,6 +24,7 @@ describe("a reference", () => {
   it.each([
     ["", "names in it"],
     ["owner/Image", "names in it"],
+    ["Owner/image", "names in it"],
     ["ghcr.io/owner/image:", "its tag"],
     ["ghcr.io/owner/image:-x", "its tag"],
     [`ghcr.io/owner/image:${"t".repeat(129)}`, "its tag"],
