@@ -7,4 +7,4 @@ import { plan } from "./plan.ts";
 import { thousand } from "./thousand.ts";
 import { webhookToStart } from "./webhook-to-start.ts";
 
-export const BENCHES: Bench[] = [webhookToStart, thousand, coldStart, forgeRequests, plan, networkPlaces];
+export const BENCHES: Bench[] = [webhookToStart, thousand, coldStart, forgeRequests, plan, networkPlaces, images];
