@@ -1,8 +1,10 @@
 import type { Clock } from "../base/clock.ts";
 import { describe, FireteactError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
+import { readPolicy, type TrustPolicy } from "../base/trust.ts";
 import type { MetadataClient } from "./metadata.ts";
 
+const LONGEST_TRUST = 1_000_000;
 export const METADATA_PATH = "/latest/meta-data/fireteact";
 
 /** One ephemeral runner's registration, made by the host. */
@@ -28,6 +30,8 @@ export interface Assignment {
   /** What the engine allows a job, milliseconds. */
   engineTimeout?: number;
   credentials: Credentials | LegacyRegistration;
+  /** The only jobs that may run here; absent: every one that the forge gives out. */
+  trust?: TrustPolicy;
 }
 
 /** Of a host that lets its guests register themselves, as the original did. */
@@ -62,7 +66,18 @@ export function readAssignment(tree: unknown): Finding {
   if (credentials === undefined) return { kind: "waiting", engine };
   const seconds = Number(text(tree, "engine_timeout_seconds"));
   const timeout = Number.isFinite(seconds) && seconds > 0 ? { engineTimeout: seconds * 1_000 } : {};
-  return { kind: "complete", assignment: { ...common, engine, credentials, ...timeout } };
+  const trust = tree["trust"] === undefined ? {} : { trust: readTrust(tree["trust"]) };
+  return { kind: "complete", assignment: { ...common, engine, credentials, ...timeout, ...trust } };
+}
+
+/** What cannot be read trusts nothing. */
+function readTrust(value: unknown): TrustPolicy {
+  try {
+    return readPolicy(typeof value === "string" && value.length <= LONGEST_TRUST ? JSON.parse(value) : undefined);
+  } catch (error) {
+    if (error instanceof SyntaxError) return readPolicy(undefined);
+    throw error;
+  }
 }
 
 interface WaitOptions {

@@ -10,13 +10,15 @@ interface EngineConfig {
   runnerFile: string;
   /** Milliseconds that a job may take; 3 h as in the original where nobody says. */
   timeout: number;
+  /** A program that looks at each job before its first step. */
+  jobStarted?: string;
 }
 
 /**
  * The original's configuration of act_runner, with one more key: without `shutdown_timeout` a runner that is told to end
  * cancels its job, and some ephemeral ones tell that themselves as soon as they have it.
  */
-export function engineConfigContent({ workDir, runnerFile, timeout }: EngineConfig): string {
+export function engineConfigContent({ workDir, runnerFile, timeout, jobStarted }: EngineConfig): string {
   const limit = JSON.stringify(`${Math.ceil(timeout / 1_000)}s`);
   return `# Written by Fireteact, since there was no configuration.
 log:
@@ -29,7 +31,7 @@ runner:
   insecure: false
   fetch_timeout: 5s
   fetch_interval: 2s
-cache:
+${jobStarted === undefined ? "" : `  hooks:\n    job_started: ${JSON.stringify(jobStarted)}\n`}cache:
   enabled: true
   dir: ${JSON.stringify(`${workDir}/cache`)}
 container:

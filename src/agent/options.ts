@@ -20,6 +20,8 @@ export interface AgentOptions {
   channel: string;
   /** `http://<host>[:<port>]`, `unix:<path>` or `file:<path>`. */
   metadata: string;
+  /** A program that runs `fireteact runner job-started <work-dir>/trust.json`, instead of one that is written. */
+  jobStartedHook?: string;
   /** `KEY=VALUE` lines for the engine, from the image's maker. */
   environmentFile: string;
 }
@@ -45,6 +47,9 @@ which takes one job, and reports to the host.
                               (default virtio:org.fireteact.agent.0)
       --metadata address      http://HOST, unix:PATH or file:PATH
                               (default http://169.254.169.254)
+      --job-started-hook path a root-owned program that looks at a job before
+                              its first step, for gitea-runner in native pools
+                              (default: one is written into the work-dir)
       --environment-file path more environment for the engine
                               (default /etc/fireteact/environment)
 `;
@@ -60,6 +65,7 @@ const FLAGS = {
   "generate-config": { type: "string", default: "true" },
   channel: { type: "string", default: "virtio:org.fireteact.agent.0" },
   metadata: { type: "string", default: "http://169.254.169.254" },
+  "job-started-hook": { type: "string" },
   "environment-file": { type: "string", default: "/etc/fireteact/environment" },
 } as const;
 
@@ -80,6 +86,7 @@ export function parseOptions(args: string[]): AgentOptions {
     generateConfig: parseGoBoolean(values["generate-config"]),
     channel: values.channel,
     metadata: values.metadata,
+    ...(values["job-started-hook"] === undefined ? {} : { jobStartedHook: values["job-started-hook"] }),
     environmentFile: values["environment-file"],
   };
 }

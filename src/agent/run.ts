@@ -3,6 +3,7 @@ import { describe, FireteactError } from "../base/errors.ts";
 import { createLogger } from "../base/log.ts";
 import { type AgentChannel, createAgentChannel } from "../channel/agent.ts";
 import { availableEngines } from "./engines/registry.ts";
+import { lookAtJob } from "./look-at-job.ts";
 import { openChannel } from "./open-channel.ts";
 import { type AgentOptions, parseOptions, USAGE } from "./options.ts";
 import { createAgent } from "./runner.ts";
@@ -18,6 +19,7 @@ export async function runAgent(args: string[]): Promise<number> {
     return 0;
   }
   try {
+    if (args[0] === "job-started") return lookAtJob(args[1] ?? "", process.env);
     return await serve(parseOptions(args));
   } catch (error) {
     const hint = error instanceof FireteactError && error.hint !== undefined ? `\n  ${error.hint}` : "";

@@ -8,6 +8,7 @@ import { type Assignment, isLegacy, waitForAssignment } from "./assignment.ts";
 import type { EngineContext } from "./engines/engine.ts";
 import { type EngineEnd, type RunningEngine, startEngine } from "./engines/process.ts";
 import { findEngine } from "./engines/registry.ts";
+import { checkKeepsTrust } from "./engines/trust.ts";
 import { engineTimeout, makeFolderAs, removeFile, writeFileAs } from "./files.ts";
 import { engineEnvironment, findIdentity } from "./identity.ts";
 import { createMetadataClient } from "./metadata.ts";
@@ -88,8 +89,10 @@ export function createAgent(options: AgentOptions, dependencies: AgentDependenci
     const found = await findEngine(assignment.engine, options);
     const identity = findIdentity({ owner: options.owner, group: options.group, log });
     await makeFolderAs(options.workDir, identity);
+    if (assignment.trust !== undefined) checkKeepsTrust(assignment);
     if (!isLegacy(assignment.credentials)) {
-      const content = runnerFileContent({ name: assignment.name, ...assignment.credentials });
+      const { name, credentials, trust } = assignment;
+      const content = runnerFileContent({ name, ...credentials, ...(trust === undefined ? {} : { trust }) });
       await writeFileAs(runnerFile, content, 0o600, identity);
     }
     const context: EngineContext = {

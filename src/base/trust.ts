@@ -92,6 +92,25 @@ export function contextOrigin(github: Record<string, unknown>): { repository?: s
   };
 }
 
+/** A policy that was written as JSON. One that cannot be understood trusts nothing. */
+export function readPolicy(value: unknown): TrustPolicy {
+  const [repositories, events] = [texts(member(value, "repositories")), texts(member(value, "events"))];
+  const branches = member(value, "branches");
+  const wanted = branches === undefined ? undefined : (texts(branches) ?? []);
+  return {
+    repositories: repositories ?? [],
+    events: events ?? [],
+    ...(wanted === undefined ? {} : { branches: wanted }),
+    allowForks: member(value, "allowForks") === true,
+  };
+}
+
+/** What a runner for this job may run: its repository only, and no other default branch than the one of today. */
+export function narrowed(policy: TrustPolicy, job: { repository: string; origin?: JobOrigin }): TrustPolicy {
+  const { branches = [literal(job.origin?.defaultBranch ?? "refs/")] } = policy;
+  return { ...policy, repositories: [job.repository], branches };
+}
+
 /** Whether one of the names, or `owner/*`, is the repository's. */
 export function isNamed(names: readonly string[], repository: string): boolean {
   const name = repository.toLowerCase();
@@ -133,6 +152,9 @@ function isLike(pattern: string, text: string): boolean {
   }
   return true;
 }
+
+const texts = (value: unknown): string[] | undefined =>
+  Array.isArray(value) && value.every((each) => typeof each === "string") ? value : undefined;
 
 const member = (value: unknown, key: string): unknown =>
   typeof value === "object" && value !== null && Object.hasOwn(value, key)

@@ -1,4 +1,5 @@
 import { runnerId, runnerName } from "../base/names.ts";
+import { narrowed, type TrustPolicy } from "../base/trust.ts";
 import type { PlanInput } from "./plan-types.ts";
 import type { Job, Pool, Runner } from "./types.ts";
 
@@ -21,7 +22,7 @@ export function newRunner(pool: Pool, job: Job | undefined, input: PlanInput): R
     ...(revision === undefined ? {} : { revision }),
     ...(pool.mute === undefined ? {} : { mute: pool.mute }),
     ...(job === undefined ? {} : { jobKey: job.key }),
-    ...(pool.trust === undefined || job?.repository === undefined ? {} : { repository: job.repository }),
+    ...(pool.trust === undefined || job === undefined ? {} : trustIn(pool.trust, job)),
     // Only our agent can make an engine ask for one job.
     ...(job?.handle === undefined || pool.mute === true ? {} : { handle: job.handle }),
     since: input.now,
@@ -33,4 +34,9 @@ export function newRunner(pool: Pool, job: Job | undefined, input: PlanInput): R
     timeline:
       job === undefined ? {} : { ...(job.queuedAt === undefined ? {} : { queued: job.queuedAt }), observed: job.at },
   };
+}
+
+function trustIn(policy: TrustPolicy, { repository, origin }: Job): Pick<Runner, "repository" | "trust"> {
+  if (repository === undefined) return {};
+  return { repository, trust: narrowed(policy, { repository, ...(origin === undefined ? {} : { origin }) }) };
 }

@@ -248,6 +248,8 @@ export interface Runner {
   handle?: string;
   /** It is registered at this repository alone, and serves its pool's trusted jobs only. */
   repository?: string;
+  /** What it may run, in the sandbox's own eyes; there with `repository`. */
+  trust?: TrustPolicy;
   since: number;
   at: number;
   registration: RegistrationState;

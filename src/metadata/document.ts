@@ -25,6 +25,8 @@ export interface GuestDescription {
   /** Absent for the original's agent, which knows one engine and its own limit. */
   engine?: EngineName;
   engineTimeoutSeconds?: number;
+  /** The only jobs that the engine may run, as JSON; absent: every one that it is given. */
+  trust?: string;
   /** The real registration token, only for images that register themselves; else a useless one is made up. */
   registrationToken?: string;
   /** The pool's own metadata; what Fireteact writes takes precedence. */
@@ -53,6 +55,7 @@ export function guestDocument(guest: GuestDescription): MetadataDocument {
         pool_name: guest.pool,
         runner_id: guest.runnerId,
         ...(guest.engine === undefined ? {} : { engine: guest.engine }),
+        ...(guest.trust === undefined ? {} : { trust: guest.trust }),
         ...(guest.engineTimeoutSeconds === undefined
           ? {}
           : { engine_timeout_seconds: String(Math.floor(guest.engineTimeoutSeconds)) }),

@@ -1,3 +1,5 @@
+import type { TrustPolicy } from "../base/trust.ts";
+
 /** One runner's registration, as the forge gave it out. */
 export interface RunnerFile {
   /** The forge's id of the row. */
@@ -12,10 +14,12 @@ export interface RunnerFile {
   ephemeral: boolean;
   /** Names the one job it may take, where the forge can bind; only the shell engine reads it here. */
   handle?: string;
+  /** The only jobs that it may run; only the shell engine reads it here. */
+  trust?: TrustPolicy;
 }
 
 /** The file `.runner`, in the form that gitea-runner, forgejo-runner and our own engine read. */
-export function runnerFileContent({ row, handle, ...runner }: RunnerFile): string {
+export function runnerFileContent({ row, handle, trust, ...runner }: RunnerFile): string {
   const { uuid, name, token, address, labels, ephemeral } = runner;
   const content = {
     WARNING: "This file is written by Fireteact. It is valid for one job; do not edit it.",
@@ -27,6 +31,7 @@ export function runnerFileContent({ row, handle, ...runner }: RunnerFile): strin
     labels,
     ephemeral,
     ...(handle === undefined ? {} : { handle }),
+    ...(trust === undefined ? {} : { trust }),
   };
   return `${JSON.stringify(content, undefined, 2)}\n`;
 }

@@ -33,6 +33,7 @@ export function documentOf(
     forgeUrl: urlOf(runner.target),
     // The original's tree has neither: they tell our agent that the host registers its runners.
     ...(runner.mute === true ? {} : { engine, engineTimeoutSeconds: runner.limits.engine / 1000 }),
+    ...(runner.trust === undefined ? {} : { trust: JSON.stringify(runner.trust) }),
     ...(registrationToken === undefined ? {} : { registrationToken }),
     ...(pool?.firecracker === undefined ? {} : { poolMetadata: pool.firecracker.metadata }),
   });

@@ -4,6 +4,7 @@ import { startChild } from "../child.ts";
 import { engineConfigContent, engineTimeout, hasContent, writeFileAs } from "../files.ts";
 import { findProgram } from "../identity.ts";
 import type { Engine, EngineContext } from "./engine.ts";
+import { prepareHook } from "./job-hook.ts";
 import { understandRunnerLog } from "./runner-log.ts";
 
 /** gitea-runner, formerly act_runner: `daemon --once`, which ends with 0 whatever became of its job. */
@@ -11,7 +12,7 @@ export const giteaRunner: Engine = {
   find: (options) => findProgram(options.actRunner) ?? findProgram("gitea-runner") ?? findProgram("act_runner"),
 
   async prepare(context, program) {
-    const config = await writeConfig(context);
+    const config = await writeConfig(context, await prepareHook(context, program));
     const { credentials } = context.assignment;
     if (isLegacy(credentials) && !(await hasContent(context.runnerFile))) {
       await register(context, program, credentials, config);
@@ -27,11 +28,22 @@ export const giteaRunner: Engine = {
 };
 
 /** Writes the configuration where there is none, and returns the arguments that name it. */
-export async function writeConfig(context: EngineContext): Promise<string[]> {
+export async function writeConfig(context: EngineContext, jobStarted?: string): Promise<string[]> {
   const { options, assignment, identity, runnerFile } = context;
   const there = await hasContent(options.config);
+  if (jobStarted !== undefined && (there || !options.generateConfig)) {
+    throw new FireteactError(
+      "NO_JOB_HOOK",
+      `the engine's configuration ${options.config} is not ours to name a hook in`,
+      {
+        hint: "jobs that are not trusted could run; remove the file and leave --generate-config on",
+      },
+    );
+  }
   if (!there && options.generateConfig) {
-    const content = engineConfigContent({ workDir: options.workDir, runnerFile, timeout: engineTimeout(assignment) });
+    const hook = jobStarted === undefined ? {} : { jobStarted };
+    const timeout = engineTimeout(assignment);
+    const content = engineConfigContent({ workDir: options.workDir, runnerFile, timeout, ...hook });
     await writeFileAs(options.config, content, 0o644, identity);
   }
   return there || options.generateConfig ? ["-c", options.config] : [];

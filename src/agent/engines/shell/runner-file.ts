@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { FireteactError } from "../../../base/errors.ts";
+import { readPolicy, type TrustPolicy } from "../../../base/trust.ts";
 
 /** The runner's registration, as every engine reads it. */
 export interface RunnerFile {
@@ -11,6 +12,8 @@ export interface RunnerFile {
   labels: string[];
   /** The one job that it may take, where the forge binds runners to jobs. */
   handle?: string;
+  /** The only jobs that it may run. */
+  trust?: TrustPolicy;
 }
 
 /** Throws `RUNNER_FILE`. Checked by hand: a schema library would be read before the forge is asked for a job. */
@@ -22,7 +25,7 @@ export function readRunnerFile(path: string): RunnerFile {
     throw new FireteactError("RUNNER_FILE", `the runner file ${path} cannot be read`, { cause });
   }
   const file = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
-  const { labels, handle } = file;
+  const { labels, handle, trust } = file;
   const field = (name: string): string => {
     const text = file[name];
     if (typeof text === "string" && text !== "") return text;
@@ -35,5 +38,6 @@ export function readRunnerFile(path: string): RunnerFile {
     address: field("address"),
     labels: Array.isArray(labels) ? labels.filter((label) => typeof label === "string") : [],
     ...(typeof handle === "string" && handle !== "" ? { handle } : {}),
+    ...(trust === undefined ? {} : { trust: readPolicy(trust) }),
   };
 }

@@ -2,7 +2,9 @@ import type { Client } from "@connectrpc/connect";
 import type { RunnerService, Task } from "../../../../gen/runner/v1/runner_pb.js";
 import type { Clock } from "../../../base/clock.ts";
 import type { Logger } from "../../../base/log.ts";
+import { contextOrigin, distrust } from "../../../base/trust.ts";
 import type { AgentEvent } from "../../../channel/messages.ts";
+import { untrusted } from "../trust.ts";
 import { type JobOutcome, runJob, writeError } from "./job.ts";
 import { createJobContext } from "./job-context.ts";
 import { createJobLog, type JobLog } from "./job-log.ts";
@@ -46,7 +48,7 @@ export async function runTask(options: TaskOptions): Promise<void> {
   const echo = createEcho(tell);
   const jobLog = createJobLog(masks, clock, (line) => echo.line(line));
   const stop = new AbortController();
-  const workflow = tryRead(task);
+  const workflow = tryRead(options, github);
   const reporter = createReporter({
     client: options.client,
     taskId: task.id,
@@ -85,7 +87,13 @@ export async function runTask(options: TaskOptions): Promise<void> {
   tell({ kind: "job-finished", result: outcome.result });
 }
 
-function tryRead(task: Task): { ok: true; value: Workflow } | { ok: false; error: unknown } {
+/** The task's steps, unless it is one that must not run here. */
+function tryRead(
+  { task, runner: { trust } }: TaskOptions,
+  github: Record<string, unknown>,
+): { ok: true; value: Workflow } | { ok: false; error: unknown } {
+  const refusal = trust === undefined ? undefined : distrust(trust, contextOrigin(github));
+  if (refusal !== undefined) return { ok: false, error: untrusted(refusal) };
   try {
     return { ok: true, value: readWorkflow(task.workflowPayload ?? new Uint8Array()) };
   } catch (error) {
