@@ -17,6 +17,8 @@ export function mayBeGiven(runner: Runner, job: WaitingJob, survey: Survey): boo
   const view = survey.pools.get(runner.pool);
   if (runner.repository === undefined && view?.pool.trust === undefined) return true;
   if (view?.pool.trust === undefined || runner.repository === undefined) return false;
+  // Bound to it or not: what names no label was not meant for a host.
+  if (job.labels.length === 0) return false;
   const sighting = job.sightings.get(runner.target);
   if (sighting?.repository?.toLowerCase() !== runner.repository.toLowerCase()) return false;
   return distrust(view.pool.trust, sighting) === undefined;

@@ -70,7 +70,7 @@ describe("a pool that trusts only some jobs", () => {
     const output = planned(given([trusted(1, { handle: "h-1" })]));
     const made = output.steps.flatMap((step) => (step.kind === "create" ? [step.runner] : []));
     expect(made).toMatchObject([{ repository: "acme/site", target: HOME, handle: "h-1", jobKey: `${HOME}/1/1` }]);
-    expect(steps(given([trusted(1)]))).toEqual(["create n", "boot new", "register new"]);
+    expect(steps(given([trusted(1)]))).toEqual(["create n", "register new"]);
   });
 
   it("leaves an untrusted job to another pool that fits", () => {
