@@ -13,7 +13,7 @@ import { watchExit } from "../../src/sandbox/microvm/watch.ts";
 import type { SandboxSpec, StepContext } from "../../src/sandbox/port.ts";
 
 /** Of this process alone, so that two runs on one machine do not take each other's control groups for their own. */
-export const HOST_ID = process.pid.toString(16).padStart(6, "0");
+export const HOST_ID = (0xa0_00_00 + process.pid).toString(16);
 export const hexOf = (number: number): string => HOST_ID + number.toString(16).padStart(18, "0");
 
 export const specOf = (hex: string): SandboxSpec => ({
