@@ -70,6 +70,7 @@ describe("jobs", () => {
         labels: ["ubuntu"],
         status: "queued",
         repository: "acme/app",
+        run: 7,
         url: "http://other.example/acme/app/actions/runs/7/jobs/1",
         queuedAt: Date.parse("2026-11-01T10:00:00Z"),
       },
