@@ -81,7 +81,7 @@ describe.skipIf(!root)("Debian's docker-registry", { timeout: 300_000 }, () => {
     const boot = await bootOnce(image, scratch, { kernelLine: "fireteact.address=172.31.0.2/30" });
     expect(boot).toMatchObject({ exitCode: 0, stderr: "" });
     expect(JSON.parse(boot.port)).toMatchObject({
-      argv: ["runner", "--log-level=info"],
+      argv: ["runner", "--channel=virtio:org.fireteact.agent.0", "--log-level=info"],
       node: process.version,
       user: "uid=1001(runner) gid=1001(runner) groups=1001(runner),121(docker)",
       writeRoot: "done",

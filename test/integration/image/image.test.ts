@@ -76,7 +76,7 @@ describe.skipIf(!root)("a guest image", { timeout: 300_000 }, () => {
     expect(boot.console).toMatch(/fireteact: root file system ready after \d+\.\d+ s/);
     const facts = JSON.parse(boot.port) as Record<string, unknown>;
     expect(facts).toMatchObject({
-      argv: ["runner", "--log-level=info"],
+      argv: ["runner", "--channel=virtio:org.fireteact.agent.0", "--log-level=info"],
       node: process.version,
       git: expect.stringMatching(/^git version 2\./),
       user: "uid=1001(runner) gid=1001(runner) groups=1001(runner),121(docker)",
